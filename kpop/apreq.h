@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * apreq: from the octets of an AP-REQ to the principal that sent it, through krb5_rd_req.
+ *
+ * For the auth role, which alone holds the keytab. Knows no socket: it returns the octets that answer
+ * the client (RFC 4120 sections 3.2 and 5.5) and leaves the framing's first answer octet to others.
+ */
+#ifndef KPOPD_KPOP_APREQ_H
+#define KPOPD_KPOP_APREQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum kpop_err {
+	KPOP_OK = 0,
+	KPOP_REFUSED = -1,  /* the client's fault: bad ticket, replay, wrong service, skew, no key for it */
+	KPOP_TEMP = -2,     /* ours: no memory, replay cache not writable */
+	KPOP_NO_KEYTAB = -3, /* no keytab, or no usable key of our services in it */
+};
+
+struct kpop_config {
+	const char *keytab;          /* FILE:… or a path; read once, in kpop_open */
+	const char *replay_cache;    /* path of a file2: replay cache, shared by all auth processes, kept over restarts */
+	const char *const *services; /* first components we accept, NULL-terminated: "pop", "pop3" */
+};
+
+/* A process's acceptor. Keys of our services with strong enctypes are copied into memory at open. */
+struct kpop;
+/*
+ * On failure *why_r (at least size octets, NUL-terminated) says in one line what was wanted and what
+ * the keytab has. KPOP_NO_KEYTAB, KPOP_TEMP.
+ */
+int kpop_open(struct kpop **kpop_r, const struct kpop_config *config, char *why_r, size_t size);
+void kpop_close(struct kpop **kpop);
+
+#define KPOP_REPLY_OCTETS 2048u     /* room for an AP-REP or KRB-ERROR frame */
+#define KPOP_PRINCIPAL_OCTETS 1024u /* room for an unparsed principal name */
+
+struct kpop_result {
+	uint8_t reply[KPOP_REPLY_OCTETS];      /* the octets the client reads now: len32 0, then perhaps len32 AP-REP;
+	                                          or len32 KRB-ERROR */
+	size_t reply_len;                      /* 0: nothing to say in Kerberos' tongue */
+	char principal[KPOP_PRINCIPAL_OCTETS]; /* on KPOP_OK: the client, as krb5_unparse_name quotes it, with realm */
+	char why[512];                         /* else: one line for the log, with what an administrator can act on */
+};
+/* Verifies one AP-REQ. KPOP_OK, KPOP_REFUSED, KPOP_TEMP. May lock the replay cache for a moment. */
+int kpop_accept(struct kpop *kpop, const void *apreq, size_t len, struct kpop_result *result_r);
+
+#endif

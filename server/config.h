@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * config: kpopd.conf, read with libconfuse, checked, with a safe default for every key.
+ *
+ * Read by master and the tools; every role inherits the finished structure, which nobody changes.
+ * The keys and their meaning are in kpopd.conf(5), one to one.
+ */
+#ifndef KPOPD_SERVER_CONFIG_H
+#define KPOPD_SERVER_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/limits.h"
+
+enum protocol { PROTOCOL_POP3 = 0, PROTOCOL_POP3S, PROTOCOL_KPOP, PROTOCOL_COUNT };
+enum isolation { ISOLATION_PROCESS = 0, ISOLATION_SHARED };
+enum plaintext { PLAINTEXT_TLS = 0, PLAINTEXT_LOOPBACK, PLAINTEXT_ALWAYS };
+enum log_target { LOG_TO_STDERR = 0, LOG_TO_SYSLOG };
+
+struct listener_config {
+	enum protocol protocol;
+	char *name;       /* the section's title; matches FileDescriptorName= of systemd.socket(5) */
+	char **addresses; /* numeric, NULL-terminated: "127.0.0.1", "::", "0.0.0.0" */
+	uint16_t port;
+};
+
+struct config {
+	char *file;     /* where this came from */
+	char *hostname; /* in the greeting, challenges, APOP timestamps; default gethostname's, looked up in full */
+
+	struct listener_config *listeners;
+	size_t listener_count;
+
+	char *mail_root, *maildir; /* template under mail_root: %u %n %d; default "%u/Maildir" */
+	char *state_dir;           /* auth/ (secrets, replay cache, krb5.conf snapshot), index/, empty/ */
+	char *run_dir;             /* pid file */
+	char *pid_file;
+	char *front_user, *auth_user, *store_user; /* used when started as root */
+
+	enum isolation isolation;
+	unsigned front_processes, auth_processes, password_processes, store_processes, store_threads;
+	unsigned spare;    /* isolation = process: children of each kind forked ahead */
+	unsigned sessions; /* most clients at once, all fronts together */
+
+	char *certificate, *key; /* PEM; both NULL: no TLS */
+	char *keytab;            /* default /etc/krb5.keytab */
+	char *krb5_conf;         /* default /etc/krb5.conf */
+	char **services;         /* ticket services accepted; default pop, pop3 */
+	char **mechanisms;       /* in the order of CAPA; NULL-terminated; at most LIMIT_MECHANISMS_COUNT */
+	size_t mechanism_count;
+	char **plugins;          /* a site's own SASL plug-ins: absolute paths, NULL-terminated */
+	char *plugin_dir;        /* the stock ones */
+	bool user_pass;          /* USER and PASS on POP3 and POP3S */
+	bool apop;
+	enum plaintext plaintext;
+	unsigned refusal_msecs;  /* a refusal is answered this long after START */
+
+	unsigned authorization_secs, idle_secs, tls_handshake_secs, kpop_handshake_secs;
+	bool implementation; /* show IMPLEMENTATION in CAPA */
+	enum log_target log_target;
+	bool log_debug;
+};
+
+/*
+ * Reads and checks file. On failure returns NULL and why_r holds one line, "FILE:LINE: what is wrong and
+ * what to do". Frees nothing of the caller's.
+ */
+struct config *config_read(const char *file, char *why_r, size_t size);
+void config_free(struct config **config);
+
+/* state_dir/auth/secrets.mdb and its siblings: one place knows the names. path_r is PATH_MAX octets. */
+enum config_path { CONFIG_AUTH_DIR, CONFIG_SECRETS, CONFIG_REPLAY_CACHE, CONFIG_KRB5_SNAPSHOT, CONFIG_INDEX_DIR, CONFIG_EMPTY_DIR };
+const char *config_path(const struct config *config, enum config_path which, char *path_r);
+
+#endif

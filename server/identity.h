@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * identity: the one place that says what a user name is, whose principal it is, and where its mail lies.
+ *
+ * For auth (principal → user), store and kpop-deliver (user → path), kpopctl (is this a name?).
+ * A user is an opaque name of 1 to LIMIT_USER_OCTETS octets; as a path it is only ever used as whole,
+ * checked components.
+ */
+#ifndef KPOPD_SERVER_IDENTITY_H
+#define KPOPD_SERVER_IDENTITY_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "server/limits.h"
+
+/* Letters, digits and "._+-=@", not beginning with '.', '-' or '@'; no "..", at most one '@', nothing empty round it. */
+bool identity_user_valid(const char *name, size_t len);
+
+/*
+ * The Maildir of user beneath the mail root by the template (%u the name, %n before the @, %d after it or
+ * "default"); user is valid. 0, or -1 when the result is no sound relative path. path_r is PATH_MAX octets.
+ */
+int identity_maildir(const char *maildir_template, const char *user, char *path_r);
+/* Whether a template can give sound paths at all; for the configuration's check. */
+bool identity_template_valid(const char *maildir_template);
+
+/* A Kerberos context of its own, for krb5_aname_to_localname. */
+struct identity;
+struct identity *identity_new(void); /* NULL: no memory, or krb5.conf unreadable */
+void identity_free(struct identity **identity);
+/* principal as krb5_unparse_name quotes it → user_r (LIMIT_USER_OCTETS + 1). 0, or -1: nobody here. */
+int identity_from_principal(struct identity *identity, const char *principal, char *user_r);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * limits: every bound of the server in one place, each with its reason. Bounds that depend on each
+ * other are computed from each other. Leaves keep their own (SENDAUTH_, SASLX_, MAILDROP_, SECRETS_).
+ */
+#ifndef KPOPD_SERVER_LIMITS_H
+#define KPOPD_SERVER_LIMITS_H
+
+#include "kpop/sendauth.h"
+#include "sasl/exchange.h"
+#include "store/maildrop.h"
+
+/* RFC 2449 section 4: a command line, CRLF included. */
+#define LIMIT_COMMAND_OCTETS 255u
+/* RFC 1939 section 3: the first line of a response, CRLF included. */
+#define LIMIT_REPLY_OCTETS 512u
+/* RFC 5034 section 4: a token in base64, and the AUTH line that may carry one as initial response. */
+#define LIMIT_TOKEN_BASE64_OCTETS ((SASLX_TOKEN_OCTETS + 2u) / 3u * 4u)
+#define LIMIT_TOKEN_LINE_OCTETS (LIMIT_COMMAND_OCTETS + LIMIT_TOKEN_BASE64_OCTETS)
+/* USER alice, PASS secret: RFC 4616 allows 255 octets each, so these two lines may be longer than others. */
+#define LIMIT_LOGIN_LINE_OCTETS 512u
+
+/* A name becomes a path component, and Linux allows 255 octets of one. */
+#define LIMIT_USER_OCTETS 255u
+
+/* What a front holds for a client that does not read: one piece of a message and the lines round it. */
+#define LIMIT_OUTPUT_OCTETS 32768u
+/* A handler that writes one reply may begin when this much is free. */
+#define LIMIT_OUTPUT_ROOM_OCTETS 1024u
+
+/* Messages between roles: a token or AP-REQ, or a COMMIT of one bit a message, and fixed fields round it. */
+#define LIMIT_MSG_FIXED_OCTETS 512u
+#define LIMIT_MSG_MARKS_OCTETS (MAILDROP_MESSAGES_COUNT / 8u)
+#define LIMIT_MSG_OCTETS (LIMIT_MSG_MARKS_OCTETS + LIMIT_MSG_FIXED_OCTETS)
+/* One LISTED answer: large enough to be rare, small enough that the kernel queues several. */
+#define LIMIT_MSG_LISTED_OCTETS 32768u
+
+#define LIMIT_MECHANISMS_COUNT 32u /* bits of the offers word */
+#define LIMIT_LISTENERS_COUNT 32u
+#define LIMIT_CONVERSATIONS_COUNT 4096u /* one auth process holds at most */
+
+/* Deadlines; all on the monotonic clock. Those a site may choose are in config.h. */
+#define LIMIT_AUTH_WAIT_MSECS 60000u   /* the front waits this long for auth, then [SYS/TEMP] */
+#define LIMIT_STORE_WAIT_MSECS 300000u /* and for the store: a QUIT may unlink a million files */
+#define LIMIT_WRITE_STALL_MSECS 300000u /* a client that takes nothing for this long is gone */
+#define LIMIT_LINGER_MSECS 1000u       /* after a last error line, so that a reset does not eat it */
+
+/* Bad commands before login after which we close: an HTTP client must not be able to speak through us. */
+#define LIMIT_BAD_COMMANDS_COUNT 10u
+#define LIMIT_AUTH_FAILURES_COUNT 5u
+
+#endif

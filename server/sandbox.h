@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * sandbox: how a role gives up what it does not need, in the order it must happen.
+ *
+ * For each role's start: open what you need, then sandbox_enter. As root: chroot, groups, ids, verified;
+ * as an ordinary user: those steps are left out. Always: no_new_privs, not dumpable, no core, resource
+ * limits, Landlock as far as the kernel has it, then a seccomp allow-list that kills the process.
+ */
+#ifndef KPOPD_SERVER_SANDBOX_H
+#define KPOPD_SERVER_SANDBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum sandbox_role {
+	SANDBOX_FRONT_PARENT, /* forks fronts, waits for them; accepts nothing */
+	SANDBOX_FRONT,
+	SANDBOX_AUTH,
+	SANDBOX_STORE_PARENT,
+	SANDBOX_STORE,
+	SANDBOX_ROLE_COUNT
+};
+
+enum sandbox_access { SANDBOX_READ = 0, SANDBOX_WRITE /* read, write, create, rename, remove beneath */ };
+
+struct sandbox_path {
+	const char *path;
+	enum sandbox_access access;
+};
+
+struct sandbox {
+	enum sandbox_role role;
+	const char *user;                 /* whose ids to take when root; NULL: stay */
+	const char *chroot_dir;           /* where to chroot when root; NULL: stay */
+	const struct sandbox_path *paths; /* all that Landlock leaves, as seen before the chroot */
+	size_t path_count;
+};
+
+/* Everything, for a role or a role's parent. 0, or -1 with one line in why_r: the caller must exit. */
+int sandbox_enter(const struct sandbox *sandbox, char *why_r, size_t size);
+/* The tighter filter a parent's child adds after its fork (ids, chroot and Landlock are inherited). */
+int sandbox_tighten(enum sandbox_role role, char *why_r, size_t size);
+/* For master: what this kernel gives, as text for the log: "landlock ABI 2, seccomp". */
+const char *sandbox_description(void);
+
+#endif

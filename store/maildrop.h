@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * maildrop: one user's mail as POP3 sees it: locked, numbered, unchanging while it is open.
+ *
+ * For the store role and kpop-deliver. The mail itself lies in a Maildir, where others deliver and
+ * rename; an LMDB index remembers sizes, UIDs and UIDLs so that a login with nothing new reads no
+ * directory. The index is a cache: when it is lost or broken it is set aside and rebuilt, and no
+ * client notices, because a UIDL is derived from the message's own name (RFC 1939 section 7).
+ *
+ * The caller has already turned the user into a relative path; this module never sees a user's own
+ * spelling except as an opaque index key. Paths are opened beneath the mail root without following
+ * a symbolic link. A user without a maildrop has an empty one and nothing is created.
+ *
+ * Threads: a store may be shared by threads, a maildrop belongs to one at a time.
+ */
+#ifndef KPOPD_STORE_MAILDROP_H
+#define KPOPD_STORE_MAILDROP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAILDROP_MESSAGES_COUNT (1u << 20) /* most messages one session sees; more wait for a later one */
+#define MAILDROP_UIDL_OCTETS 70            /* RFC 1939 section 7: 1 to 70 octets from 0x21 to 0x7E */
+
+enum maildrop_err {
+	MAILDROP_OK = 0,
+	MAILDROP_IN_USE = -1, /* another session holds the lock */
+	MAILDROP_TEMP = -2,   /* the world's trouble: full disk, I/O error, no descriptors */
+	MAILDROP_PERM = -3,   /* needs an administrator: wrong type, wrong owner, no permission */
+	MAILDROP_GONE = -4,   /* this message is no longer there: another program removed it */
+	MAILDROP_RANGE = -5,  /* no message with that number */
+};
+
+/* What the store wants told; it has no log of its own. text is printable ASCII, valid in the call only. */
+typedef void maildrop_note_fn(void *arg, const char *text);
+
+struct store_config {
+	int mail_root;         /* directory descriptor; the store duplicates it */
+	const char *index_dir; /* path, as this process sees it, of an existing directory of our own;
+	                          NULL: no index, every session scans (and says so in a note) */
+	maildrop_note_fn *note; /* may be NULL */
+	void *note_arg;
+};
+
+/* A process's door to all maildrops. Open it after the last fork: it holds LMDB environments. */
+struct store;
+int store_open(struct store **store_r, const struct store_config *config); /* MAILDROP_TEMP, _PERM */
+void store_close(struct store **store);
+
+struct maildrop;
+/*
+ * Locks the maildrop of user, whose Maildir is at path beneath the mail root, and takes the snapshot
+ * that the session's message numbers stand for. user is the index key, NUL-terminated, at most 255
+ * octets. MAILDROP_IN_USE, _TEMP, _PERM.
+ */
+int maildrop_open(struct store *store, const char *user, const char *path, struct maildrop **maildrop_r);
+/* Releases the lock. Never deletes. */
+void maildrop_close(struct maildrop **maildrop);
+
+uint32_t maildrop_count(const struct maildrop *maildrop);  /* messages; idx runs from 0 to count - 1 */
+uint64_t maildrop_octets(const struct maildrop *maildrop); /* their exact sizes on the wire, together */
+
+struct maildrop_entry {
+	uint64_t octets;                     /* exact size on the wire */
+	uint32_t uid;                        /* rises with idx; never reused in a generation of the index */
+	char uidl[MAILDROP_UIDL_OCTETS + 1]; /* unique in this maildrop, NUL-terminated */
+};
+/* Walks the snapshot from idx, at most count entries; stops early when fn returns non-zero. MAILDROP_RANGE, _TEMP. */
+typedef int maildrop_entry_fn(void *arg, uint32_t idx, const struct maildrop_entry *entry);
+int maildrop_list(struct maildrop *maildrop, uint32_t idx, uint32_t count, maildrop_entry_fn *fn, void *arg);
+
+struct maildrop_message {
+	int fd;          /* read-only, the caller's to close */
+	uint64_t offset; /* where the message begins in fd */
+	uint64_t length; /* octets stored */
+	uint64_t octets; /* octets on the wire, as listed */
+	unsigned flags;  /* WIRE_ of wire.h */
+};
+/* MAILDROP_GONE, _RANGE, _TEMP. A file that changed its length since it was counted is MAILDROP_TEMP. */
+int maildrop_fetch(struct maildrop *maildrop, uint32_t idx, struct maildrop_message *message_r);
+
+/*
+ * QUIT: removes exactly the messages whose bit is set (bit idx % 8 of marks[idx / 8], least significant
+ * first), syncs the directories, then lets the index follow. Ends what the maildrop may do: only
+ * maildrop_close comes after. MAILDROP_TEMP: some are still there, or may come back after a power cut.
+ * A marked message that is already gone counts as removed. MAILDROP_RANGE: bits beyond the snapshot, nothing removed.
+ */
+int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len);
+
+/*
+ * Delivery: begin, write in pieces, then commit or abort. The message is in new/ and safe on disk
+ * (file and directory synced) when commit returns 0. The Maildir is created when missing.
+ */
+struct delivery;
+int delivery_begin(struct store *store, const char *path, struct delivery **delivery_r); /* _TEMP, _PERM */
+int delivery_write(struct delivery *delivery, const void *buf, size_t len);               /* _TEMP */
+int delivery_commit(struct delivery **delivery); /* _TEMP; ends the delivery either way */
+void delivery_abort(struct delivery **delivery); /* leaves nothing behind */
+
+#endif
