@@ -140,6 +140,8 @@ struct peer {
 	uint16_t port;
 };
 #define PEER_TEXT_OCTETS 46
+void msg_put_peer(struct msg_writer *w, const struct peer *peer);
+void msg_get_peer(struct msg_reader *r, struct peer *peer_r);
 const char *peer_text(const struct peer *peer, char text_r[PEER_TEXT_OCTETS]); /* without the port */
 
 #endif
