@@ -40,14 +40,15 @@ uint64_t wire_count_done(struct wire_count *, unsigned *flags_r);
 
 /*
  * Encodes a message for sending: line ends, stuffed dots, and TOP's limit of body lines.
- * One value a message; zero-initialise, then set body_lines.
+ * One value a message; zero-initialise, then set body_lines, and flags where they are known.
  */
 struct wire_encoder {
 	uint32_t body_lines; /* lines of the body still wanted; WIRE_WHOLE for all */
+	unsigned flags;      /* WIRE_ flags already known; 0 is always right, both make RETR one copy */
 	uint8_t last;        /* last octet taken */
 	bool started;
 	bool in_body;
-	bool line_empty;     /* header: nothing but perhaps a CR since the line began */
+	bool line_empty;     /* header: nothing but one CR since the line began */
 	bool done;           /* TOP has all it asked for: call wire_encode_end next */
 };
 
