@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/identity.h"
+
+#include <krb5.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_DOMAIN "default" /* what %d is for a name without an @ */
+
+static bool user_octet(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c != '\0' && strchr("._+-=@", c) != NULL);
+}
+
+bool identity_user_valid(const char *name, size_t len)
+{
+	if (len == 0 || len > LIMIT_USER_OCTETS || name[0] == '.' || name[0] == '-' || name[0] == '@')
+		return false;
+	size_t ats = 0;
+	for (size_t i = 0; i < len; i++) {
+		if (!user_octet(name[i]))
+			return false;
+		if (name[i] == '.' && i > 0 && name[i - 1] == '.')
+			return false;
+		if (name[i] == '@')
+			ats++;
+	}
+	return ats <= 1 && name[len - 1] != '@';
+}
+
+/* What a template names: %u, %n, %d, and whether one component names several. */
+struct template_use {
+	bool user, local, domain, crowded;
+};
+
+/* -1: an unknown % or a template that is no relative path. */
+static int template_scan(const char *template, struct template_use *use_r)
+{
+	unsigned in_component = 0;
+	*use_r = (struct template_use){0};
+	if (template[0] == '\0' || template[0] == '/' || strlen(template) >= PATH_MAX)
+		return -1;
+	for (const char *p = template; *p != '\0'; p++) {
+		if (*p == '/')
+			in_component = 0;
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			return -1;
+		if (*p != '%')
+			continue;
+		switch (*++p) {
+		case 'u':
+			use_r->user = true;
+			break;
+		case 'n':
+			use_r->local = true;
+			break;
+		case 'd':
+			use_r->domain = true;
+			break;
+		default:
+			return -1;
+		}
+		if (++in_component > 1)
+			use_r->crowded = true;
+	}
+	return 0;
+}
+
+static bool component_valid(const char *component, size_t len)
+{
+	return len > 0 && len <= NAME_MAX && !(len == 1 && component[0] == '.') &&
+	       !(len == 2 && component[0] == '.' && component[1] == '.');
+}
+
+static bool path_valid(const char *path)
+{
+	for (;;) {
+		size_t len = strcspn(path, "/");
+		if (!component_valid(path, len))
+			return false;
+		if (path[len] == '\0')
+			return true;
+		path += len + 1;
+	}
+}
+
+struct expansion {
+	char *path;
+	size_t len;
+	bool full;
+};
+
+static void append(struct expansion *expansion, const char *text, size_t len)
+{
+	if (expansion->full || len >= PATH_MAX - expansion->len) {
+		expansion->full = true;
+		return;
+	}
+	memcpy(expansion->path + expansion->len, text, len);
+	expansion->len += len;
+	expansion->path[expansion->len] = '\0';
+}
+
+int identity_maildir(const char *maildir_template, const char *user, char *path_r)
+{
+	struct template_use use;
+	struct expansion expansion = {.path = path_r};
+	const char *at = strchr(user, '@');
+	size_t local_len = at != NULL ? (size_t)(at - user) : strlen(user);
+	const char *domain = at != NULL ? at + 1 : NO_DOMAIN;
+
+	if (template_scan(maildir_template, &use) != 0)
+		return -1;
+	/* alice and alice@default are two users and must never share a path. */
+	if (!use.user && at != NULL && strcmp(domain, NO_DOMAIN) == 0)
+		return -1;
+	path_r[0] = '\0';
+	for (const char *p = maildir_template; *p != '\0'; p++) {
+		if (*p != '%')
+			append(&expansion, p, 1);
+		else if (*++p == 'u')
+			append(&expansion, user, strlen(user));
+		else if (*p == 'n')
+			append(&expansion, user, local_len);
+		else
+			append(&expansion, domain, strlen(domain));
+	}
+	return expansion.full || !path_valid(path_r) ? -1 : 0;
+}
+
+bool identity_template_valid(const char *maildir_template)
+{
+	char path[PATH_MAX];
+	struct template_use use;
+
+	if (template_scan(maildir_template, &use) != 0)
+		return false;
+	/* Two users, two paths: %n and %d run together would make one of "ab"@"c" and "a"@"bc". */
+	if (!use.user && !(use.local && use.domain && !use.crowded))
+		return false;
+	return identity_maildir(maildir_template, "u@d", path) == 0;
+}
+
+struct identity {
+	krb5_context context;
+};
+
+struct identity *identity_new(void)
+{
+	struct identity *identity = calloc(1, sizeof(*identity));
+	if (identity != NULL && krb5_init_context(&identity->context) != 0) {
+		free(identity);
+		return NULL;
+	}
+	return identity;
+}
+
+void identity_free(struct identity **identity)
+{
+	if (*identity == NULL)
+		return;
+	krb5_free_context((*identity)->context);
+	free(*identity);
+	*identity = NULL;
+}
+
+/* The library maps C strings: a NUL inside would make alice of "alice\0x". */
+static bool holds_nul(krb5_const_principal principal)
+{
+	if (memchr(principal->realm.data, '\0', principal->realm.length) != NULL)
+		return true;
+	for (krb5_int32 i = 0; i < principal->length; i++)
+		if (principal->data[i].length > 0 &&
+		    memchr(principal->data[i].data, '\0', principal->data[i].length) != NULL)
+			return true;
+	return false;
+}
+
+int identity_from_principal(struct identity *identity, const char *principal, char *user_r)
+{
+	krb5_principal parsed = NULL;
+	int result = -1;
+
+	user_r[0] = '\0';
+	if (krb5_parse_name(identity->context, principal, &parsed) != 0)
+		return -1;
+	if (!holds_nul(parsed) &&
+	    krb5_aname_to_localname(identity->context, parsed, LIMIT_USER_OCTETS + 1, user_r) == 0 &&
+	    identity_user_valid(user_r, strnlen(user_r, LIMIT_USER_OCTETS + 1)))
+		result = 0;
+	krb5_free_principal(identity->context, parsed);
+	if (result != 0)
+		user_r[0] = '\0';
+	return result;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/mechanism.h"
+
+#include <strings.h>
+
+static const struct mechanism mechanisms[] = {
+    {.name = "GSSAPI"},
+    {.name = "GS2-KRB5"},
+    {.name = "GS2-KRB5-PLUS"},
+    {.name = "SCRAM-SHA-1"},
+    {.name = "SCRAM-SHA-1-PLUS"},
+    {.name = "SCRAM-SHA-224"},
+    {.name = "SCRAM-SHA-224-PLUS"},
+    {.name = "SCRAM-SHA-256"},
+    {.name = "SCRAM-SHA-256-PLUS"},
+    {.name = "SCRAM-SHA-384"},
+    {.name = "SCRAM-SHA-384-PLUS"},
+    {.name = "SCRAM-SHA-512"},
+    {.name = "SCRAM-SHA-512-PLUS"},
+    {.name = "CRAM-MD5", .server_first = true},
+    {.name = "PLAIN", .plaintext = true, .may_block = true},
+    /* Its draft lets the server speak first, but clients do send the name at once, and that does no harm. */
+    {.name = "LOGIN", .plaintext = true, .may_block = true},
+};
+
+static const struct mechanism cautious = {.name = NULL, .plaintext = true, .may_block = true};
+
+const struct mechanism *mechanism_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(mechanisms[0]); i++)
+		if (strcasecmp(mechanisms[i].name, name) == 0)
+			return &mechanisms[i];
+	return &cautious;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "server/identity.h"
+
+#define A50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define A255 A50 A50 A50 A50 A50 "aaaaa"
+
+static void test_user_valid(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *sentence, *name;
+		size_t len; /* 0: strlen */
+		bool want;
+	} rows[] = {
+	    {"a name", "alice", 0, true},
+	    {"one letter", "a", 0, true},
+	    {"all that is allowed", "Al.ice_+-=9@Example.org", 0, true},
+	    {"the longest", A255, 0, true},
+	    {"one too long", A255 "a", 0, false},
+	    {"nothing", "", 0, false},
+	    {"a hidden file", ".alice", 0, false},
+	    {"an option", "-alice", 0, false},
+	    {"nothing before the @", "@example.org", 0, false},
+	    {"nothing after the @", "alice@", 0, false},
+	    {"two @", "a@b@c", 0, false},
+	    {"two @ in a row", "a@@c", 0, false},
+	    {"the directory", ".", 0, false},
+	    {"its parent", "..", 0, false},
+	    {"two dots inside", "a..b", 0, false},
+	    {"two dots at the end", "a..", 0, false},
+	    {"one dot at the end", "a.", 0, true},
+	    {"a path", "a/b", 0, false},
+	    {"a way out", "a/../ab", 0, false},
+	    {"a variable of the template", "%u", 0, false},
+	    {"a variable of a shell", "${x}", 0, false},
+	    {"a home", "~alice", 0, false},
+	    {"an encoded slash", "a%2fb", 0, false},
+	    {"a NUL inside", "a\0b", 3, false},
+	    {"a NUL at the end", "a\0", 2, false},
+	    {"a space", "a b", 0, false},
+	    {"a line end", "a\r\nb", 0, false},
+	    {"a colon", "a:b", 0, false},
+	    {"UTF-8", "\xc3\xa9ve", 0, false},
+	    {"bad UTF-8", "\xff\xfe", 0, false},
+	    {"right-to-left override",
+		"a\xe2\x80\xae"
+		"b",
+		0, false},
+	    {"a format", "%n%s%99999d", 0, false},
+	    {"a quoted instance", "alice\\/admin", 0, false},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t len = rows[i].len != 0 ? rows[i].len : strlen(rows[i].name);
+		if (identity_user_valid(rows[i].name, len) != rows[i].want)
+			fail_msg("%s", rows[i].sentence);
+	}
+	/* The name is taken at its length, wherever it stands. */
+	assert_true(identity_user_valid("alice/..", 5));
+}
+
+static void test_maildir(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *sentence, *template, *user, *want; /* NULL: -1 */
+	} rows[] = {
+	    {"the name", "%u/Maildir", "alice", "alice/Maildir"},
+	    {"the whole name", "%u", "alice@example.org", "alice@example.org"},
+	    {"domain and name", "%d/%n", "alice@example.org", "example.org/alice"},
+	    {"no domain", "%d/%n/mail", "alice", "default/alice/mail"},
+	    {"nobody may take the place of those without a domain", "%d/%n", "alice@default", NULL},
+	    {"text round it", "mail-%u.d/box", "alice", "mail-alice.d/box"},
+	    {"a domain that is a directory of its own kind", "%d/%n", "alice@.", NULL},
+	    {"the longest", "%u", A255, A255},
+	    {"a component too long", "x%u", A255, NULL},
+	    {"twice", "%u/%u", "bob", "bob/bob"},
+	    {"absolute", "/%u", "alice", NULL},
+	    {"empty", "", "alice", NULL},
+	    {"up", "../%u", "alice", NULL},
+	    {"up behind it", "%u/..", "alice", NULL},
+	    {"an empty component", "%u//Maildir", "alice", NULL},
+	    {"a slash at the end", "%u/", "alice", NULL},
+	    {"an unknown variable", "%h/Maildir", "alice", NULL},
+	    {"a lonely percent", "%u%", "alice", NULL},
+	};
+	char path[PATH_MAX];
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int got = identity_maildir(rows[i].template, rows[i].user, path);
+		if (got != (rows[i].want != NULL ? 0 : -1) || (got == 0 && strcmp(path, rows[i].want) != 0))
+			fail_msg("%s: %d %s", rows[i].sentence, got, got == 0 ? path : "");
+	}
+}
+
+static void test_maildir_length(void **state)
+{
+	(void)state;
+	char template[PATH_MAX + 8] = "%u";
+	char path[PATH_MAX];
+
+	/* PATH_MAX counts the NUL: 4095 octets of path fit, 4096 do not. */
+	while (strlen(template) + 2 < PATH_MAX - 3)
+		strcat(template, "/a");
+	for (int i = 0; i < 6; i++) {
+		char user[8] = "abcdef";
+		user[i + 1] = '\0';
+		size_t whole = strlen(template) - 2 + strlen(user);
+		assert_int_equal(identity_maildir(template, user, path), whole < PATH_MAX ? 0 : -1);
+	}
+}
+
+static void test_template_valid(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *sentence, *template;
+		bool want;
+	} rows[] = {
+	    {"the default", "%u/Maildir", true},
+	    {"name only", "%u", true},
+	    {"hashed by domain", "%d/%n/Maildir", true},
+	    {"domain, then the whole name", "%d/%u", true},
+	    {"one mailbox for all", "Maildir", false},
+	    {"alice of every domain", "%n/Maildir", false},
+	    {"everybody of a domain", "%d/Maildir", false},
+	    {"names that run together", "%n-%d", false},
+	    {"names that run together elsewhere", "%d/%n%d", false},
+	    {"names that run together, but the whole is there", "%n%d/%u", true},
+	    {"absolute", "/var/mail/%u", false},
+	    {"up", "../%u", false},
+	    {"empty", "", false},
+	    {"unknown", "%u/%x", false},
+	    {"a line end", "%u\n", false},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (identity_template_valid(rows[i].template) != rows[i].want)
+			fail_msg("%s", rows[i].sentence);
+}
+
+static int write_krb5_conf(void **state)
+{
+	static char name[] = "/tmp/identity_test.XXXXXX";
+	int fd = mkstemp(name);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+	if (file == NULL)
+		return -1;
+	fputs("[libdefaults]\n default_realm = KPOPD.TEST\n"
+	      "[realms]\n KPOPD.TEST = {\n"
+	      "  auth_to_local = RULE:[2:$1@$2](^mail@[a-z]*$)s/^mail@//\n"
+	      "  auth_to_local = RULE:[1:$1@$0](^up@PARENT.TEST$)s/.*/..\\/up/\n"
+	      "  auth_to_local = RULE:[1:$1@$0](.*@FRIEND.TEST)s/@.*/@friend.test/\n"
+	      "  auth_to_local = DEFAULT\n }\n",
+	    file);
+	*state = name;
+	return fclose(file) != 0 || setenv("KRB5_CONFIG", name, 1) != 0 ? -1 : 0;
+}
+
+static int remove_krb5_conf(void **state)
+{
+	return unlink(*state);
+}
+
+static void test_principals(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *sentence, *principal, *want; /* NULL: nobody */
+	} rows[] = {
+	    {"a user of our realm", "alice@KPOPD.TEST", "alice"},
+	    {"without a realm it is ours", "alice", "alice"},
+	    {"case is kept", "ALICE@KPOPD.TEST", "ALICE"},
+	    {"an instance is somebody else", "alice/admin@KPOPD.TEST", NULL},
+	    {"a quoted slash is no name of ours", "alice\\/admin@KPOPD.TEST", NULL},
+	    {"another realm", "alice@OTHER.TEST", NULL},
+	    {"a realm that begins as ours", "alice@KPOPD.TEST.EVIL", NULL},
+	    {"a rule of the site", "mail/bob@KPOPD.TEST", "bob"},
+	    {"a rule for another realm", "carol@FRIEND.TEST", "carol@friend.test"},
+	    {"a rule that leads out", "up@PARENT.TEST", NULL},
+	    {"a NUL ends no name", "alice\\0x@KPOPD.TEST", NULL},
+	    {"a NUL ends no realm", "alice@KPOPD.TEST\\0X", NULL},
+	    {"a hidden name", ".alice@KPOPD.TEST", NULL},
+	    {"the parent", "..@KPOPD.TEST", NULL},
+	    {"a line end", "alice\\n@KPOPD.TEST", NULL},
+	    {"an empty name", "@KPOPD.TEST", NULL},
+	    {"the longest", A255 "@KPOPD.TEST", A255},
+	    {"one too long", A255 "a@KPOPD.TEST", NULL},
+	    {"nonsense", "a@b@c", NULL},
+	};
+	char user[LIMIT_USER_OCTETS + 1];
+	struct identity *identity = identity_new();
+	assert_non_null(identity);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int got = identity_from_principal(identity, rows[i].principal, user);
+		if (got != (rows[i].want != NULL ? 0 : -1) || (got == 0 && strcmp(user, rows[i].want) != 0))
+			fail_msg("%s: %d %s", rows[i].sentence, got, user);
+	}
+	identity_free(&identity);
+	assert_null(identity);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_user_valid),
+	    cmocka_unit_test(test_maildir),
+	    cmocka_unit_test(test_maildir_length),
+	    cmocka_unit_test(test_template_valid),
+	    cmocka_unit_test(test_principals),
+	};
+	return cmocka_run_group_tests(tests, write_krb5_conf, remove_krb5_conf);
+}
