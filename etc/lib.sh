@@ -41,3 +41,45 @@ need_packages() {
 	}
 	rm -f "${TMPDIR:-/tmp}/kpopd-packages.$$.log"
 }
+
+# make_certificate DIR: a CA of its own (ca.pem) and a P-256 certificate for localhost (cert.pem, key.pem).
+make_certificate() {
+	local dir=$1
+	{
+		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 30 \
+			-subj "/CN=kpopd's throw-away authority" -addext keyUsage=critical,keyCertSign \
+			-keyout "$dir/ca.key" -out "$dir/ca.pem" &&
+			openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -subj /CN=localhost \
+				-keyout "$dir/key.pem" -out "$dir/cert.csr" &&
+			openssl x509 -req -in "$dir/cert.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -days 30 \
+				-out "$dir/cert.pem" -extfile <(
+					printf '%s\n' 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1' \
+						basicConstraints=critical,CA:FALSE extendedKeyUsage=serverAuth
+				)
+	} >"$dir/openssl.log" 2>&1 || die "openssl could not make a certificate: $(tail -n 3 "$dir/openssl.log")"
+	rm -f "$dir/cert.csr" "$dir/openssl.log" "$dir/ca.key"
+	chmod 600 "$dir/key.pem"
+}
+
+# make_role_users: the system users that the roles run as; only root can and only root needs them.
+make_role_users() {
+	local name
+	[ "$(id -u)" = 0 ] || return 0
+	for name in kpopd-front kpopd-auth kpopd; do
+		getent passwd "$name" >/dev/null ||
+			flock "${TMPDIR:-/tmp}" useradd --system --user-group --no-create-home \
+				--home-dir /nonexistent --shell /usr/sbin/nologin "$name" ||
+			getent passwd "$name" >/dev/null || die "useradd could not make the user $name"
+	done
+}
+
+# make_state_dirs MAIL-ROOT STATE-DIR: both, owned by the roles that use them.
+make_state_dirs() {
+	mkdir -p "$1" "$2/auth" "$2/index" "$2/empty"
+	chmod 711 "$2"
+	chmod 700 "$1" "$2/auth" "$2/index"
+	chmod 755 "$2/empty"
+	[ "$(id -u)" = 0 ] || return 0
+	chown kpopd:kpopd "$1" "$2/index"
+	chown kpopd-auth:kpopd-auth "$2/auth"
+}
