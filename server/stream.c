@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/stream.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+
+#include "server/tls.h"
+
+/* An ordinary command fits; a client that sends nothing has no buffer at all. */
+#define INPUT_BEGIN_OCTETS 1024u
+/* A ClientHello, the largest thing a stranger may send in one piece, in whatever records it comes. */
+#define HELLO_OCTETS 32768u
+/* Record header, then type and length of the handshake message. */
+#define HELLO_HEAD_OCTETS 9u
+
+/* Octets [start, start + len) of size are alive; [0, high) may hold something to wipe. */
+struct buffer {
+	uint8_t *octets;
+	size_t size, start, len, high;
+};
+
+struct stream {
+	int fd;
+	SSL *ssl;
+	bool handshaking, tls;
+	bool read_wants_write, write_wants_read; /* what TLS waits for, crosswise */
+	enum stream_event ended;                 /* sticky: once not STREAM_OK, nothing is read any more */
+	struct buffer in, out;
+	size_t in_limit;
+	uint8_t hello[HELLO_HEAD_OCTETS];
+	size_t hello_len;
+	char description[64];
+	char why[160];
+};
+
+static void buffer_release(struct buffer *buffer)
+{
+	if (buffer->octets != NULL)
+		OPENSSL_cleanse(buffer->octets, buffer->high);
+	free(buffer->octets);
+	*buffer = (struct buffer){0};
+}
+
+/* Never realloc: it would leave the old octets in freed memory. */
+static int buffer_resize(struct buffer *buffer, size_t size)
+{
+	struct buffer bigger = {
+	    .octets = malloc(size), .size = size, .len = buffer->len, .high = buffer->len};
+
+	if (bigger.octets == NULL)
+		return -1;
+	if (buffer->len > 0)
+		memcpy(bigger.octets, buffer->octets + buffer->start, buffer->len);
+	buffer_release(buffer);
+	*buffer = bigger;
+	return 0;
+}
+
+static void buffer_compact(struct buffer *buffer)
+{
+	if (buffer->start == 0)
+		return;
+	memmove(buffer->octets, buffer->octets + buffer->start, buffer->len);
+	OPENSSL_cleanse(buffer->octets + buffer->len, buffer->high - buffer->len);
+	buffer->high = buffer->len;
+	buffer->start = 0;
+}
+
+static void buffer_added(struct buffer *buffer, size_t len)
+{
+	buffer->len += len;
+	if (buffer->high < buffer->start + buffer->len)
+		buffer->high = buffer->start + buffer->len;
+}
+
+static void buffer_drop(struct buffer *buffer, size_t len)
+{
+	buffer->start += len;
+	buffer->len -= len;
+	if (buffer->len == 0)
+		buffer->start = 0;
+}
+
+static size_t buffer_room(const struct buffer *buffer)
+{
+	return buffer->size - buffer->start - buffer->len;
+}
+
+__attribute__((format(printf, 2, 3))) static void fail(struct stream *stream, const char *format, ...)
+{
+	va_list args;
+
+	stream->ended = STREAM_ERROR;
+	va_start(args, format);
+	vsnprintf(stream->why, sizeof(stream->why), format, args);
+	va_end(args);
+}
+
+struct stream *stream_new(int fd)
+{
+	struct stream *stream = calloc(1, sizeof(*stream));
+
+	if (stream == NULL)
+		return NULL;
+	stream->fd = fd;
+	stream->in_limit = LIMIT_COMMAND_OCTETS;
+	snprintf(stream->description, sizeof(stream->description), "clear");
+	return stream;
+}
+
+void stream_free(struct stream **stream)
+{
+	struct stream *s = *stream;
+
+	if (s == NULL)
+		return;
+	ERR_clear_error();
+	/* After an error the TLS state is void, and during a handshake there is nothing to end. */
+	if (s->tls && s->ended != STREAM_ERROR)
+		SSL_shutdown(s->ssl);
+	SSL_free(s->ssl);
+	ERR_clear_error();
+	close(s->fd);
+	buffer_release(&s->in);
+	buffer_release(&s->out);
+	OPENSSL_cleanse(s, sizeof(*s));
+	free(s);
+	*stream = NULL;
+}
+
+int stream_fd(const struct stream *stream)
+{
+	return stream->fd;
+}
+
+/*
+ * OpenSSL makes room for as much as a handshake message announces, up to 128 KiB, before anything is known
+ * of the client. So the first octets are looked at as they pass: an announcement beyond HELLO_OCTETS fails
+ * the read, and so does a first record too short to hold it, which no client sends.
+ */
+static bool hello_sound(const struct stream *stream)
+{
+	const uint8_t *head = stream->hello;
+
+	if (stream->hello_len >= 5 && (head[3] << 8 | head[4]) < 4)
+		return false;
+	return stream->hello_len < HELLO_HEAD_OCTETS ||
+	       (head[6] << 16 | head[7] << 8 | head[8]) <= (int)HELLO_OCTETS;
+}
+
+static long watch_hello(
+    BIO *bio, int operation, const char *octets, size_t size, int argi, long argl, int result, size_t *done)
+{
+	struct stream *stream = (struct stream *)(void *)BIO_get_callback_arg(bio);
+
+	(void)size;
+	(void)argi;
+	(void)argl;
+	if (operation != (BIO_CB_READ | BIO_CB_RETURN) || result <= 0)
+		return result;
+	for (size_t i = 0; i < *done && stream->hello_len < HELLO_HEAD_OCTETS; i++)
+		stream->hello[stream->hello_len++] = (uint8_t)octets[i];
+	if (!hello_sound(stream)) {
+		fail(stream, "TLS: not a ClientHello of a sound size");
+		return -1;
+	}
+	return result;
+}
+
+int stream_start_tls(struct stream *stream, SSL_CTX *context)
+{
+	/* What came in clear must not be read as if it were protected, nor the other way round. */
+	if (stream->ssl != NULL || stream->in.len > 0 || stream->out.len > 0)
+		return -1;
+	buffer_release(&stream->in);
+	ERR_clear_error();
+	stream->ssl = SSL_new(context);
+	if (stream->ssl == NULL || SSL_set_fd(stream->ssl, stream->fd) != 1) {
+		SSL_free(stream->ssl);
+		stream->ssl = NULL;
+		ERR_clear_error();
+		return -1;
+	}
+	BIO_set_callback_arg(SSL_get_rbio(stream->ssl), (char *)stream);
+	BIO_set_callback_ex(SSL_get_rbio(stream->ssl), watch_hello);
+	SSL_set_accept_state(stream->ssl);
+	stream->handshaking = true;
+	return 0;
+}
+
+bool stream_handshaking(const struct stream *stream)
+{
+	return stream->handshaking;
+}
+
+bool stream_tls(const struct stream *stream)
+{
+	return stream->tls;
+}
+
+const char *stream_description(const struct stream *stream)
+{
+	return stream->description;
+}
+
+const char *stream_why(const struct stream *stream)
+{
+	return stream->why;
+}
+
+/* What a TLS call that made no progress means. saved: errno just after it. */
+static void tls_stopped(struct stream *stream, int result, int saved, bool *crosswise, int crosswise_code)
+{
+	char reason[128];
+	int code = SSL_get_error(stream->ssl, result);
+
+	if (stream->ended == STREAM_ERROR) { /* watch_hello knows why */
+		ERR_clear_error();
+	} else if (code == crosswise_code) {
+		*crosswise = true;
+	} else if (code == SSL_ERROR_ZERO_RETURN) {
+		stream->ended = STREAM_EOF;
+		snprintf(stream->why, sizeof(stream->why), "closed by the client");
+	} else if (code == SSL_ERROR_SSL) {
+		fail(stream, "TLS: %s", tls_error_text(reason, sizeof(reason)));
+	} else if (code == SSL_ERROR_SYSCALL) {
+		fail(stream, "TLS: %s", saved == 0 ? "connection lost" : strerror(saved));
+		ERR_clear_error();
+	} else if (code != SSL_ERROR_WANT_READ && code != SSL_ERROR_WANT_WRITE) {
+		fail(stream, "TLS: unexpected state %d", code);
+	}
+}
+
+static void handshake(struct stream *stream)
+{
+	int result;
+
+	stream->read_wants_write = false;
+	ERR_clear_error();
+	errno = 0;
+	result = SSL_do_handshake(stream->ssl);
+	if (result != 1) {
+		tls_stopped(stream, result, errno, &stream->read_wants_write, SSL_ERROR_WANT_WRITE);
+		/* Before the handshake is done there is no session that a close_notify could end. */
+		if (stream->ended == STREAM_EOF)
+			fail(stream, "TLS: closed during the handshake");
+		return;
+	}
+	BIO_set_callback_ex(SSL_get_rbio(stream->ssl), NULL);
+	stream->handshaking = false;
+	stream->tls = true;
+	snprintf(stream->description, sizeof(stream->description), "%s %s", SSL_get_version(stream->ssl),
+	    SSL_get_cipher_name(stream->ssl));
+}
+
+/* Reads up to size octets; 0: nothing now, or the end (stream->ended). */
+static size_t read_tls(struct stream *stream, uint8_t *octets, size_t size)
+{
+	size_t done = 0;
+	int result;
+
+	stream->read_wants_write = false;
+	ERR_clear_error();
+	errno = 0;
+	result = SSL_read_ex(stream->ssl, octets, size, &done);
+	if (result == 1)
+		return done;
+	tls_stopped(stream, result, errno, &stream->read_wants_write, SSL_ERROR_WANT_WRITE);
+	return 0;
+}
+
+static size_t read_clear(struct stream *stream, uint8_t *octets, size_t size)
+{
+	ssize_t done;
+
+	do
+		done = recv(stream->fd, octets, size, 0);
+	while (done < 0 && errno == EINTR);
+	if (done > 0)
+		return (size_t)done;
+	if (done == 0) {
+		stream->ended = STREAM_EOF;
+		snprintf(stream->why, sizeof(stream->why), "closed by the client");
+	} else if (errno != EAGAIN && errno != EWOULDBLOCK) {
+		fail(stream, "%s", strerror(errno));
+	}
+	return 0;
+}
+
+/* Room at the end of the input buffer, within the limit; grows by doubling. 0: full, or no memory. */
+static size_t input_room(struct stream *stream)
+{
+	struct buffer *in = &stream->in;
+	size_t allowed = stream->in_limit > in->len ? stream->in_limit - in->len : 0;
+	size_t size = in->size == 0 ? INPUT_BEGIN_OCTETS : in->size * 2;
+
+	if (allowed == 0)
+		return 0;
+	if (buffer_room(in) == 0)
+		buffer_compact(in);
+	if (size > stream->in_limit && stream->in_limit > INPUT_BEGIN_OCTETS)
+		size = stream->in_limit;
+	if (buffer_room(in) == 0 && buffer_resize(in, size) != 0) {
+		fail(stream, "no memory");
+		return 0;
+	}
+	return buffer_room(in) < allowed ? buffer_room(in) : allowed;
+}
+
+static void pump_input(struct stream *stream)
+{
+	size_t room, done;
+
+	while (stream->ended == STREAM_OK && (room = input_room(stream)) > 0) {
+		uint8_t *at = stream->in.octets + stream->in.start + stream->in.len;
+
+		done = stream->tls ? read_tls(stream, at, room) : read_clear(stream, at, room);
+		buffer_added(&stream->in, done);
+		/* A short read has most likely emptied the socket; if not, the loop says so at once. */
+		if (done < room && (!stream->tls || SSL_pending(stream->ssl) == 0))
+			break;
+	}
+	if (stream->in.len == 0)
+		buffer_release(&stream->in);
+}
+
+/*
+ * What TLS has decrypted already is in no socket, so no loop would wake us for it: it is moved whenever
+ * there is room again. Such a read touches neither socket nor clock.
+ */
+static void refill(struct stream *stream)
+{
+	while (stream->tls && stream->ended == STREAM_OK && SSL_pending(stream->ssl) > 0) {
+		size_t room = input_room(stream), done;
+
+		if (room == 0)
+			break;
+		done = read_tls(stream, stream->in.octets + stream->in.start + stream->in.len, room);
+		if (done == 0)
+			break;
+		buffer_added(&stream->in, done);
+	}
+}
+
+static size_t write_tls(struct stream *stream, const uint8_t *octets, size_t len)
+{
+	size_t done = 0;
+	int result;
+
+	stream->write_wants_read = false;
+	ERR_clear_error();
+	errno = 0;
+	result = SSL_write_ex(stream->ssl, octets, len, &done);
+	if (result == 1)
+		return done;
+	tls_stopped(stream, result, errno, &stream->write_wants_read, SSL_ERROR_WANT_READ);
+	return 0;
+}
+
+static size_t write_clear(struct stream *stream, const uint8_t *octets, size_t len)
+{
+	ssize_t done;
+
+	do
+		done = send(stream->fd, octets, len, MSG_NOSIGNAL);
+	while (done < 0 && errno == EINTR);
+	if (done >= 0)
+		return (size_t)done;
+	if (errno != EAGAIN && errno != EWOULDBLOCK)
+		fail(stream, "%s", strerror(errno));
+	return 0;
+}
+
+/* Also after the client's EOF: it may have closed only its sending half, and waits for our answers. */
+static void pump_output(struct stream *stream)
+{
+	struct buffer *out = &stream->out;
+
+	while (out->len > 0 && stream->ended != STREAM_ERROR) {
+		const uint8_t *at = out->octets + out->start;
+		size_t done =
+		    stream->tls ? write_tls(stream, at, out->len) : write_clear(stream, at, out->len);
+
+		if (done == 0)
+			break;
+		buffer_drop(out, done);
+	}
+	if (out->len == 0)
+		buffer_release(out);
+}
+
+enum stream_event stream_pump(struct stream *stream, bool readable, bool writable)
+{
+	if (stream->handshaking && stream->ended == STREAM_OK)
+		handshake(stream);
+	if (stream->handshaking)
+		return stream->ended;
+	if (readable || (writable && stream->read_wants_write))
+		pump_input(stream);
+	if (writable || (readable && stream->write_wants_read))
+		pump_output(stream);
+	return stream->ended;
+}
+
+bool stream_wants_read(const struct stream *stream)
+{
+	if (stream->ended != STREAM_OK)
+		return stream->ended == STREAM_EOF && stream->write_wants_read;
+	if (stream->handshaking)
+		return !stream->read_wants_write;
+	return stream->in.len < stream->in_limit || stream->write_wants_read;
+}
+
+bool stream_wants_write(const struct stream *stream)
+{
+	if (stream->ended == STREAM_ERROR)
+		return false;
+	return stream->read_wants_write ||
+	       (stream->out.len > 0 && !stream->handshaking && !stream->write_wants_read);
+}
+
+const uint8_t *stream_input(const struct stream *stream, size_t *len_r)
+{
+	*len_r = stream->in.len;
+	return stream->in.len > 0 ? stream->in.octets + stream->in.start : NULL;
+}
+
+void stream_consume(struct stream *stream, size_t len)
+{
+	struct buffer *in = &stream->in;
+
+	if (len > in->len)
+		len = in->len;
+	if (len > 0)
+		OPENSSL_cleanse(in->octets + in->start, len);
+	buffer_drop(in, len);
+	if (in->len == 0)
+		buffer_release(in);
+	refill(stream);
+}
+
+int stream_input_limit(struct stream *stream, size_t octets)
+{
+	bool sound = stream->ended != STREAM_ERROR;
+
+	stream->in_limit = octets;
+	refill(stream);
+	return sound && stream->ended == STREAM_ERROR ? -1 : 0;
+}
+
+bool stream_input_pending(const struct stream *stream)
+{
+	uint8_t octet;
+
+	if (stream->in.len > 0)
+		return true;
+	return stream->ssl == NULL && recv(stream->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+uint8_t *stream_output(struct stream *stream, size_t *room_r)
+{
+	struct buffer *out = &stream->out;
+
+	*room_r = 0;
+	if (out->octets == NULL && buffer_resize(out, LIMIT_OUTPUT_OCTETS) != 0)
+		return NULL;
+	/* Moved only when it is worth it, or a slow reader would have us copy for every octet it takes. */
+	if (buffer_room(out) < LIMIT_OUTPUT_ROOM_OCTETS && out->start >= LIMIT_OUTPUT_ROOM_OCTETS)
+		buffer_compact(out);
+	*room_r = buffer_room(out);
+	return out->octets + out->start + out->len;
+}
+
+void stream_produced(struct stream *stream, size_t len)
+{
+	size_t room = buffer_room(&stream->out);
+
+	buffer_added(&stream->out, len < room ? len : room);
+}
+
+size_t stream_output_pending(const struct stream *stream)
+{
+	return stream->out.len;
+}

@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: ISC */
+/* The client's connection, plain and TLS, over real sockets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <malloc.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <openssl/err.h>
+
+#include "server/stream.h"
+#include "server/tls.h"
+#include "tests/server/tls_fixture.h"
+
+static SSL_CTX *server_context, *client_context;
+
+/* A server's stream and the other end, which speaks TLS when ssl is set. */
+struct line {
+	struct stream *stream;
+	int peer;
+	SSL *ssl;
+};
+
+static enum stream_event pump(struct line *line)
+{
+	struct pollfd at = {.fd = stream_fd(line->stream)};
+
+	at.events = (short)((stream_wants_read(line->stream) ? POLLIN : 0) |
+			    (stream_wants_write(line->stream) ? POLLOUT : 0));
+	poll(&at, 1, 0);
+	return stream_pump(
+	    line->stream, (at.revents & (POLLIN | POLLHUP | POLLERR)) != 0, (at.revents & POLLOUT) != 0);
+}
+
+static void peer_tls(struct line *line, int version)
+{
+	line->ssl = SSL_new(client_context);
+	if (version != 0)
+		SSL_set_max_proto_version(line->ssl, version);
+	SSL_set_fd(line->ssl, line->peer);
+	SSL_set_connect_state(line->ssl);
+}
+
+static void shake_hands(struct line *line, int version)
+{
+	assert_int_equal(stream_start_tls(line->stream, server_context), 0);
+	peer_tls(line, version);
+	for (int turn = 0; turn < 20 && !(stream_tls(line->stream) && SSL_is_init_finished(line->ssl));
+	     turn++) {
+		ERR_clear_error();
+		SSL_do_handshake(line->ssl);
+		assert_int_equal(pump(line), STREAM_OK);
+	}
+	assert_true(stream_tls(line->stream));
+	assert_false(stream_handshaking(line->stream));
+}
+
+/* version: 0 clear, else that version of TLS. */
+static void begin(struct line *line, int version)
+{
+	int pair[2];
+
+	fixture_sockets(pair);
+	*line = (struct line){.stream = stream_new(pair[0]), .peer = pair[1]};
+	assert_non_null(line->stream);
+	if (version != 0)
+		shake_hands(line, version);
+}
+
+static void end(struct line *line)
+{
+	stream_free(&line->stream);
+	assert_null(line->stream);
+	SSL_free(line->ssl);
+	if (line->peer >= 0)
+		close(line->peer);
+	ERR_clear_error();
+}
+
+static ssize_t peer_write(struct line *line, const void *octets, size_t len)
+{
+	size_t done = 0;
+
+	if (line->ssl == NULL)
+		return send(line->peer, octets, len, MSG_NOSIGNAL);
+	ERR_clear_error();
+	return SSL_write_ex(line->ssl, octets, len, &done) == 1 ? (ssize_t)done : -1;
+}
+
+static ssize_t peer_read(struct line *line, void *octets, size_t size)
+{
+	size_t done = 0;
+
+	if (line->ssl == NULL)
+		return recv(line->peer, octets, size, 0);
+	ERR_clear_error();
+	return SSL_read_ex(line->ssl, octets, size, &done) == 1 ? (ssize_t)done : -1;
+}
+
+static void assert_input(struct line *line, const char *want, const char *sentence)
+{
+	size_t len;
+	const uint8_t *input = stream_input(line->stream, &len);
+
+	if (len != strlen(want) || (len > 0 && memcmp(input, want, len) != 0))
+		fail_msg("%s: input is \"%.*s\"", sentence, (int)len, (const char *)input);
+}
+
+static void produce(struct line *line, const char *text)
+{
+	size_t room;
+	uint8_t *at = stream_output(line->stream, &room);
+
+	assert_true(room >= strlen(text));
+	memcpy(at, text, strlen(text));
+	stream_produced(line->stream, strlen(text));
+}
+
+static const int versions[] = {0, TLS1_2_VERSION, TLS1_3_VERSION};
+#define EACH_VERSION(v) for (size_t v = 0; v < sizeof(versions) / sizeof(versions[0]); v++)
+
+static void test_every_split(void **state)
+{
+	static const char text[] = "USER alice\r\nPASS sesame\r\nSTAT\r\n";
+
+	(void)state;
+	EACH_VERSION(v)
+	for (size_t split = 0; split <= sizeof(text) - 1; split++) {
+		struct line line;
+		char got[64];
+		ssize_t n;
+
+		begin(&line, versions[v]);
+		if (split > 0)
+			assert_int_equal(peer_write(&line, text, split), split);
+		assert_int_equal(pump(&line), STREAM_OK);
+		if (split < sizeof(text) - 1)
+			assert_int_equal(peer_write(&line, text + split, sizeof(text) - 1 - split),
+			    sizeof(text) - 1 - split);
+		assert_int_equal(pump(&line), STREAM_OK);
+		assert_input(&line, text, "a text in two pieces");
+		stream_consume(line.stream, split);
+		assert_input(&line, text + split, "after the first piece was consumed");
+		stream_consume(line.stream, sizeof(text) - 1 - split);
+		assert_input(&line, "", "all consumed");
+		produce(&line, "+OK 1 2\r\n");
+		assert_int_equal(stream_output_pending(line.stream), 9);
+		assert_int_equal(pump(&line), STREAM_OK);
+		assert_int_equal(stream_output_pending(line.stream), 0);
+		n = peer_read(&line, got, sizeof(got));
+		assert_int_equal(n, 9);
+		assert_memory_equal(got, "+OK 1 2\r\n", 9);
+		end(&line);
+	}
+}
+
+static void test_description(void **state)
+{
+	static const char *const want[] = {
+	    "clear", "TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384", "TLSv1.3 TLS_AES_256_GCM_SHA384"};
+
+	(void)state;
+	EACH_VERSION(v)
+	{
+		struct line line;
+
+		begin(&line, versions[v]);
+		assert_string_equal(stream_description(line.stream), want[v]);
+		assert_int_equal(stream_tls(line.stream), versions[v] != 0);
+		end(&line);
+	}
+}
+
+/* More than the limit waits; all of it arrives, in order, though TLS holds octets that no socket shows. */
+static void test_input_is_bounded(void **state)
+{
+	static const size_t limits[] = {1, 255, 512, 1023, 1024, 1025, 5000, 20000};
+
+	(void)state;
+	EACH_VERSION(v)
+	for (size_t l = 0; l < sizeof(limits) / sizeof(limits[0]); l++) {
+		enum { TOTAL = 40000 };
+		struct line line;
+		uint8_t octets[TOTAL];
+		size_t sent = 0, seen = 0, idle = 0;
+
+		for (size_t i = 0; i < TOTAL; i++)
+			octets[i] = (uint8_t)(i * 7 + i / 251);
+		begin(&line, versions[v]);
+		assert_int_equal(stream_input_limit(line.stream, limits[l]), 0);
+		while (seen < TOTAL && idle < 10) {
+			size_t len, take;
+			const uint8_t *input;
+			ssize_t n = sent < TOTAL ? peer_write(&line, octets + sent, TOTAL - sent) : -1;
+
+			sent += n > 0 ? (size_t)n : 0;
+			assert_int_equal(pump(&line), STREAM_OK);
+			input = stream_input(line.stream, &len);
+			assert_true(len <= limits[l]);
+			if (len == limits[l])
+				assert_false(stream_wants_read(line.stream));
+			take = (len + 1) / 2;
+			idle = len == 0 ? idle + 1 : 0;
+			if (len > 0)
+				assert_memory_equal(input, octets + seen, len);
+			stream_consume(line.stream, take);
+			seen += take;
+		}
+		assert_int_equal(seen, TOTAL);
+		end(&line);
+	}
+}
+
+static void test_limit_raised_under_tls_shows_what_waits(void **state)
+{
+	struct line line;
+
+	(void)state;
+	begin(&line, TLS1_3_VERSION);
+	assert_int_equal(stream_input_limit(line.stream, 4), 0);
+	peer_write(&line, "AUTH PLAIN\r\n", 12);
+	assert_int_equal(pump(&line), STREAM_OK);
+	assert_input(&line, "AUTH", "at the limit");
+	assert_int_equal(stream_input_limit(line.stream, 100), 0);
+	assert_input(&line, "AUTH PLAIN\r\n", "beyond it");
+	assert_int_equal(stream_input_limit(line.stream, 2), 0);
+	assert_input(&line, "AUTH PLAIN\r\n", "what is there stays");
+	assert_false(stream_wants_read(line.stream));
+	end(&line);
+}
+
+static void test_slow_reader(void **state)
+{
+	(void)state;
+	EACH_VERSION(v)
+	{
+		enum { TOTAL = 3000000 };
+		size_t made = 0, got = 0, room, turns = 0, stalled = 0;
+		static uint8_t buf[70000];
+		struct line line;
+
+		begin(&line, versions[v]);
+		while (got < TOTAL && turns++ < 2000000) {
+			uint8_t *at = stream_output(line.stream, &room);
+			ssize_t n;
+
+			assert_true(stream_output_pending(line.stream) + room <= LIMIT_OUTPUT_OCTETS);
+			if (room > TOTAL - made)
+				room = TOTAL - made;
+			for (size_t i = 0; i < room; i++)
+				at[i] = (uint8_t)((made + i) * 13 + (made + i) / 4099);
+			stream_produced(line.stream, room);
+			made += room;
+			assert_int_equal(pump(&line), STREAM_OK);
+			stalled += stream_output_pending(line.stream) == LIMIT_OUTPUT_OCTETS;
+			/* Reads seldom, and then an odd number of octets. */
+			n = turns % 3 == 0 ? peer_read(&line, buf, 1 + turns * 37 % sizeof(buf)) : 0;
+			for (ssize_t i = 0; i < n; i++, got++)
+				if (buf[i] != (uint8_t)(got * 13 + got / 4099))
+					fail_msg(
+					    "octet %zu is wrong (version %x)", got, (unsigned)versions[v]);
+		}
+		assert_int_equal(got, TOTAL);
+		assert_true(stalled > 0);
+		assert_false(stream_wants_write(line.stream));
+		end(&line);
+	}
+}
+
+enum ending { FIN, HALF, NOTIFY, RESET, GARBAGE };
+
+struct ending_row {
+	const char *sentence;
+	int version;
+	enum ending how;
+	enum stream_event want;
+	const char *why;
+	bool answers; /* an answer still reaches the client */
+};
+
+static const struct ending_row ending_rows[] = {
+    {"a closed TCP connection is EOF", 0, FIN, STREAM_EOF, "closed by the client", false},
+    {"a half closed TCP connection is EOF, and is answered", 0, HALF, STREAM_EOF, "closed by the client",
+	true},
+    {"a reset is an error", 0, RESET, STREAM_ERROR, "reset", false},
+    {"close_notify is EOF, and is answered", TLS1_3_VERSION, NOTIFY, STREAM_EOF, "closed by the client",
+	true},
+    {"close_notify of TLS 1.2 is EOF, and is answered", TLS1_2_VERSION, NOTIFY, STREAM_EOF,
+	"closed by the client", true},
+    {"TLS 1.3 cut off is an error", TLS1_3_VERSION, FIN, STREAM_ERROR, "unexpected eof", false},
+    {"TLS 1.2 cut off is an error", TLS1_2_VERSION, HALF, STREAM_ERROR, "unexpected eof", false},
+    {"a reset under TLS is an error", TLS1_3_VERSION, RESET, STREAM_ERROR, "reset", false},
+    {"a record that is none is an error", TLS1_3_VERSION, GARBAGE, STREAM_ERROR, "TLS: ", false},
+};
+
+static void tcp_pair(int pair_r[2])
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	pair_r[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(pair_r[1], (struct sockaddr *)&at, len), 0);
+	pair_r[0] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	assert_true(pair_r[0] >= 0);
+	setsockopt(pair_r[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	close(listener);
+}
+
+static void finish(struct line *line, enum ending how)
+{
+	struct linger hard = {.l_onoff = 1};
+
+	switch (how) {
+	case NOTIFY:
+		SSL_shutdown(line->ssl);
+		return;
+	case HALF:
+		shutdown(line->peer, SHUT_WR);
+		return;
+	case GARBAGE:
+		send(line->peer, "QUIT\r\nQUIT\r\n", 12, 0);
+		return;
+	case RESET:
+		setsockopt(line->peer, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+		break;
+	case FIN:
+		break;
+	}
+	close(line->peer);
+	line->peer = -1;
+}
+
+static bool answered(struct line *line)
+{
+	char got[8] = "";
+
+	produce(line, "+OK\r\n");
+	pump(line);
+	return line->peer >= 0 && peer_read(line, got, sizeof(got)) == 5 && memcmp(got, "+OK\r\n", 5) == 0;
+}
+
+static void test_endings(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(ending_rows) / sizeof(ending_rows[0]); i++) {
+		const struct ending_row *row = &ending_rows[i];
+		struct line line = {0};
+		int pair[2];
+		enum stream_event event = STREAM_OK;
+
+		tcp_pair(pair);
+		line.peer = pair[1];
+		line.stream = stream_new(pair[0]);
+		if (row->version != 0) {
+			assert_int_equal(stream_start_tls(line.stream, server_context), 0);
+			peer_tls(&line, row->version);
+			SSL_set_mode(line.ssl, SSL_MODE_AUTO_RETRY);
+			/* The client's end blocks: first its hello goes out, then each side in turn. */
+			for (int turn = 0; turn < 4; turn++) {
+				struct timeval wait = {.tv_usec = 20000};
+
+				setsockopt(line.peer, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+				SSL_do_handshake(line.ssl);
+				usleep(2000);
+				assert_int_equal(pump(&line), STREAM_OK);
+			}
+			assert_true(stream_tls(line.stream));
+		}
+		assert_int_equal(peer_write(&line, "QUIT\r\n", 6), 6);
+		usleep(2000);
+		assert_int_equal(pump(&line), STREAM_OK);
+		finish(&line, row->how);
+		for (int turn = 0; turn < 10 && event == STREAM_OK; turn++) {
+			usleep(2000);
+			event = pump(&line);
+		}
+		if (event != row->want || strcasestr(stream_why(line.stream), row->why) == NULL)
+			fail_msg("%s: %d, %s", row->sentence, event, stream_why(line.stream));
+		assert_input(&line, "QUIT\r\n", row->sentence);
+		assert_false(stream_wants_read(line.stream));
+		if (answered(&line) != row->answers)
+			fail_msg("%s: answered %d", row->sentence, !row->answers);
+		if (pump(&line) != row->want && row->how != FIN)
+			fail_msg("%s: the end does not stay", row->sentence);
+		end(&line);
+	}
+}
+
+static void test_close_notify_is_sent(void **state)
+{
+	struct line line;
+	char octet;
+
+	(void)state;
+	begin(&line, TLS1_3_VERSION);
+	stream_free(&line.stream);
+	ERR_clear_error();
+	assert_int_equal(SSL_get_error(line.ssl, SSL_read(line.ssl, &octet, 1)), SSL_ERROR_ZERO_RETURN);
+	end(&line);
+}
+
+/* What a client may have glued to STLS, at each place a segment can end. */
+static void test_injection_is_seen(void **state)
+{
+	static const char text[] = "STLS\r\nNOOP\r\n";
+
+	(void)state;
+	for (size_t split = 6; split <= sizeof(text) - 1; split++) {
+		struct line line;
+
+		begin(&line, 0);
+		peer_write(&line, text, split);
+		assert_int_equal(pump(&line), STREAM_OK);
+		peer_write(&line, text + split, sizeof(text) - 1 - split);
+		stream_consume(line.stream, 6);
+		assert_true(stream_input_pending(line.stream));
+		if (split > 6) /* and if nobody asked, TLS does not begin on top of it */
+			assert_int_equal(stream_start_tls(line.stream, server_context), -1);
+		end(&line);
+	}
+}
+
+static void test_stls(void **state)
+{
+	struct line line;
+	char got[8];
+
+	(void)state;
+	begin(&line, 0);
+	assert_false(stream_input_pending(line.stream));
+	peer_write(&line, "STLS\r\n", 6);
+	assert_true(stream_input_pending(line.stream));
+	pump(&line);
+	stream_consume(line.stream, 6);
+	assert_false(stream_input_pending(line.stream));
+	produce(&line, "+OK\r\n");
+	assert_int_equal(stream_start_tls(line.stream, server_context), -1); /* the answer goes first */
+	pump(&line);
+	assert_int_equal(peer_read(&line, got, sizeof(got)), 5);
+	shake_hands(&line, 0);
+	assert_int_equal(stream_start_tls(line.stream, server_context), -1);
+	peer_write(&line, "CAPA\r\n", 6);
+	pump(&line);
+	assert_input(&line, "CAPA\r\n", "under TLS");
+	end(&line);
+}
+
+/* Octets that the kernel holds when TLS begins are taken for TLS, and fail as such: never a command. */
+static void test_late_injection_is_no_command(void **state)
+{
+	struct line line;
+
+	(void)state;
+	begin(&line, 0);
+	peer_write(&line, "NOOP\r\nNOOP\r\n", 12);
+	assert_int_equal(stream_start_tls(line.stream, server_context), 0);
+	assert_int_equal(pump(&line), STREAM_ERROR);
+	assert_input(&line, "", "after the failure");
+	assert_false(stream_tls(line.stream));
+	end(&line);
+}
+
+struct hello_row {
+	const char *sentence;
+	uint8_t octets[12];
+	size_t len;
+	bool want_error;
+};
+
+static const struct hello_row hello_rows[] = {
+    {"a ClientHello of 32 KiB may go on", {22, 3, 1, 0x3f, 0xff, 1, 0, 0x80, 0x00}, 9, false},
+    {"a ClientHello larger than that ends it", {22, 3, 1, 0x3f, 0xff, 1, 0, 0x80, 0x01}, 9, true},
+    {"a ClientHello of 128 KiB ends it", {22, 3, 1, 0x3f, 0xff, 1, 2, 0, 0}, 9, true},
+    {"a record too short to tell ends it", {22, 3, 1, 0, 3, 1, 0, 1}, 8, true},
+    {"a request of HTTP ends it", {'G', 'E', 'T', ' ', '/', ' ', 'H', 'T', 'T', 'P'}, 10, true},
+    {"a command ends it", {'U', 'S', 'E', 'R', ' ', 'a', '\r', '\n'}, 8, true},
+};
+
+static void test_hellos(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(hello_rows) / sizeof(hello_rows[0]); i++) {
+		for (size_t split = 0; split < hello_rows[i].len; split++) {
+			struct line line;
+			enum stream_event event;
+
+			begin(&line, 0);
+			assert_int_equal(stream_start_tls(line.stream, server_context), 0);
+			send(line.peer, hello_rows[i].octets, split, 0);
+			pump(&line);
+			send(line.peer, hello_rows[i].octets + split, hello_rows[i].len - split, 0);
+			event = pump(&line);
+			if ((event == STREAM_ERROR) != hello_rows[i].want_error)
+				fail_msg("%s, split at %zu: %s", hello_rows[i].sentence, split,
+				    stream_why(line.stream));
+			end(&line);
+		}
+	}
+}
+
+/* Each octet of the client's handshake by itself. */
+static void test_handshake_octet_by_octet(void **state)
+{
+	(void)state;
+	EACH_VERSION(v)
+	{
+		struct line line, wire;
+		int pair[2];
+
+		if (versions[v] == 0)
+			continue;
+		begin(&line, 0);
+		fixture_sockets(pair);
+		wire = (struct line){.peer = pair[0]};
+		peer_tls(&wire, versions[v]);
+		assert_int_equal(stream_start_tls(line.stream, server_context), 0);
+		for (int turn = 0; turn < 8 && !(stream_tls(line.stream) && SSL_is_init_finished(wire.ssl));
+		     turn++) {
+			uint8_t octets[8192];
+			ssize_t n;
+
+			ERR_clear_error();
+			SSL_do_handshake(wire.ssl);
+			n = recv(pair[1], octets, sizeof(octets), 0);
+			for (ssize_t i = 0; i < n; i++) {
+				assert_int_equal(send(line.peer, octets + i, 1, 0), 1);
+				assert_int_equal(pump(&line), STREAM_OK);
+			}
+			n = recv(line.peer, octets, sizeof(octets), 0);
+			if (n > 0)
+				send(pair[1], octets, (size_t)n, 0);
+		}
+		assert_true(stream_tls(line.stream));
+		SSL_free(wire.ssl);
+		close(pair[0]);
+		close(pair[1]);
+		end(&line);
+	}
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HEAP_KNOWN 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HEAP_KNOWN 0
+#endif
+#endif
+#ifndef HEAP_KNOWN
+#define HEAP_KNOWN 1
+#endif
+
+static void test_idle_session_is_small(void **state)
+{
+	enum { LINES = 20, CLEAR_OCTETS = 1024, TLS_OCTETS = 30720 };
+
+	(void)state;
+	if (!HEAP_KNOWN)
+		skip();
+	EACH_VERSION(v)
+	{
+		struct line lines[LINES];
+		size_t before, with_peer, without, each;
+
+		before = mallinfo2().uordblks;
+		for (size_t i = 0; i < LINES; i++) {
+			begin(&lines[i], versions[v]);
+			peer_write(&lines[i], "NOOP\r\n", 6);
+			pump(&lines[i]);
+			stream_consume(lines[i].stream, 6);
+			produce(&lines[i], "+OK\r\n");
+			pump(&lines[i]);
+		}
+		with_peer = mallinfo2().uordblks;
+		for (size_t i = 0; i < LINES; i++)
+			stream_free(&lines[i].stream);
+		without = mallinfo2().uordblks;
+		each = (with_peer - without) / LINES;
+		if (each > (versions[v] == 0 ? CLEAR_OCTETS : TLS_OCTETS) || with_peer < before)
+			fail_msg("%zu octets an idle session of version %x", each, (unsigned)versions[v]);
+		print_message("# %s: %zu octets an idle session\n", versions[v] == 0 ? "clear" : "TLS", each);
+		for (size_t i = 0; i < LINES; i++)
+			end(&lines[i]);
+	}
+}
+
+static int setup(void **state)
+{
+	char why[256];
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	fixture_pair("server", FIXTURE_ECDSA, 86400, NULL);
+	server_context =
+	    tls_context_new(fixture_path("server.crt"), fixture_path("server.key"), why, sizeof(why));
+	client_context = fixture_client(0, 0);
+	SSL_CTX_set_mode(client_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	return server_context != NULL ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	SSL_CTX_free(server_context);
+	SSL_CTX_free(client_context);
+	fixture_remove();
+	return 0;
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_every_split),
+	    cmocka_unit_test(test_description),
+	    cmocka_unit_test(test_input_is_bounded),
+	    cmocka_unit_test(test_limit_raised_under_tls_shows_what_waits),
+	    cmocka_unit_test(test_slow_reader),
+	    cmocka_unit_test(test_endings),
+	    cmocka_unit_test(test_close_notify_is_sent),
+	    cmocka_unit_test(test_injection_is_seen),
+	    cmocka_unit_test(test_stls),
+	    cmocka_unit_test(test_late_injection_is_no_command),
+	    cmocka_unit_test(test_hellos),
+	    cmocka_unit_test(test_handshake_octet_by_octet),
+	    cmocka_unit_test(test_idle_session_is_small),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
