@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: ISC
+"""What the system tests share: a realm, the real daemon, a Maildir for each user, and rows of TAP.
+
+A test file makes a Realm and one or more Servers (each a kpopd of its own on free ports), writes
+rows as functions marked @row("a sentence"), and ends with main(). KPOPD_BUILDDIR names the build
+that is tested; without it, the tree itself.
+"""
+import atexit
+import contextlib
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+import pop3
+
+HERE = pathlib.Path(__file__).resolve().parent
+TOP = HERE.parent.parent
+BUILD = pathlib.Path(os.environ.get("KPOPD_BUILDDIR") or TOP).resolve()
+ROOT = os.geteuid() == 0
+PASSWORD = "sesam open 7"
+KINDS = ("POP3", "POP3S", "STLS")  # the ways to a POP3 session
+WAIT_SECS = 15  # for anything that ought to happen at once; generous, as two builds may be tested at a time
+
+
+def shell_lib(command, *arguments):
+    """Runs a function of etc/lib.sh."""
+    subprocess.run(["bash", "-c", f'. "{TOP}/etc/lib.sh"; {command} "$@"', "bash", *map(str, arguments)], check=True)
+
+
+def run(*arguments, **options):
+    """A program with its output as text; fails loudly unless check=False."""
+    options.setdefault("check", True)
+    result = subprocess.run([str(a) for a in arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            timeout=options.pop("timeout", 60), **{k: v for k, v in options.items() if k != "check"})
+    if options["check"] and result.returncode != 0:
+        raise AssertionError(f"{arguments[0]} ended with {result.returncode}: {result.stdout.decode(errors='replace')}")
+    return result
+
+
+def wait_for(condition, what, secs=WAIT_SECS):
+    """Asks until condition() is true, and returns what it gave."""
+    end = time.monotonic() + secs
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {secs} s")
+        time.sleep(0.02)
+
+
+def free_ports(count):
+    """High ports nobody listens on, neither on 127.0.0.1 nor on ::1."""
+    found = []
+    while len(found) < count:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as v4, socket.socket(socket.AF_INET6) as v6:
+            try:
+                v4.bind(("127.0.0.1", port))
+                v6.bind(("::1", port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
+
+
+# --- a folder and a realm for the whole file ------------------------------------------------------
+
+WORK = pathlib.Path(tempfile.mkdtemp(prefix="kpopd-test-"))
+WORK.chmod(0o755)  # the role users pass through
+
+
+class Realm:
+    """A throw-away realm with its KDC; environ has its KRB5_CONFIG."""
+
+    def __init__(self):
+        self.dir = WORK / "realm"
+        self.script = HERE / "realm.sh"
+        run(self.script, "start", self.dir)
+        atexit.register(self.stop)
+        self.keytab = self.dir / "krb5.keytab"
+        self.environ = {**os.environ, "KRB5_CONFIG": str(self.dir / "krb5.conf"), "LC_ALL": "C",
+                        "KRB5_TRACE": "/dev/null"}
+
+    def stop(self):
+        run(self.script, "stop", self.dir, check=False)
+
+    def user(self, name, password=PASSWORD):
+        """A principal with a fresh ticket; returns the environment in which clients find it."""
+        run(self.script, "user", self.dir, name, password)
+        environ = {**self.environ, "KRB5CCNAME": f"FILE:{WORK}/ccache-{name.replace('/', '-')}"}
+        run("kinit", name, input=(password + "\n").encode(), env=environ)
+        return environ
+
+    def apreq(self, environ, service="pop/localhost", skew=0):
+        """A new AP-REQ behind its length, without mutual authentication."""
+        result = subprocess.run([BUILD / "tests/system/mkapreq", "-s", str(skew), service], env=environ,
+                                stdout=subprocess.PIPE, check=True)
+        return result.stdout
+
+    @contextlib.contextmanager
+    def mutual_apreq(self, environ, service="pop/localhost"):
+        """Yields (octets, verify): verify(framed AP-REP) tells whether the server proved itself."""
+        child = subprocess.Popen([BUILD / "tests/system/mkapreq", "-m", service], env=environ,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def verify(reply):
+            child.stdin.write(reply)
+            child.stdin.close()
+            return child.wait(WAIT_SECS) == 0
+        head = child.stdout.read(4)
+        try:
+            yield head + child.stdout.read(int.from_bytes(head, "big")), verify
+        finally:
+            child.stdout.close()
+            with contextlib.suppress(OSError):
+                child.stdin.close()
+            child.wait(WAIT_SECS)
+
+
+# --- the daemon ---------------------------------------------------------------------------------
+
+class Server:
+    """One kpopd with its own folder, ports and users; options are keys of kpopd.conf(5)."""
+
+    count = 0
+
+    def __init__(self, realm, users=8, start=True, **options):
+        Server.count += 1
+        self.realm = realm
+        self.dir = WORK / f"server{Server.count}"
+        self.dir.mkdir()
+        self.mail_root, self.state_dir = self.dir / "mail", self.dir / "state"
+        self.conf, self.log = self.dir / "kpopd.conf", self.dir / "log"
+        self.ca = self.dir / "ca.pem"
+        self.pop3_port, self.pop3s_port, self.kpop_port = free_ports(3)
+        self.process = None
+        self.fresh = 0
+        self.delivered = 0
+        self.keytab = self.dir / "keytab"
+        shutil.copy(realm.keytab, self.keytab)
+        shell_lib("make_certificate", self.dir)
+        shell_lib("make_role_users")
+        shell_lib("make_state_dirs", self.mail_root, self.state_dir)
+        self.options = {"hostname": "localhost", "mail_root": self.mail_root, "state_dir": self.state_dir,
+                        "run_dir": self.dir, "pid_file": self.dir / "kpopd.pid",
+                        "certificate": self.dir / "cert.pem", "key": self.dir / "key.pem",
+                        "keytab": self.keytab, "krb5_conf": realm.dir / "krb5.conf",
+                        "isolation": "process", "plaintext": "always", "apop": True, "refusal_msecs": 100,
+                        "log_debug": True, **options}
+        self.write_conf()
+        self.users = [f"u{i}" for i in range(users)]
+        for user in ["alice", *self.users]:
+            self.add_user(user)
+        if start:
+            self.start()
+        atexit.register(self.kill)
+
+    # configuration
+
+    def write_conf(self):
+        lines = []
+        for key, value in self.options.items():
+            if isinstance(value, bool):
+                text = "true" if value else "false"
+            elif isinstance(value, int):
+                text = str(value)
+            elif isinstance(value, (list, tuple)):
+                text = "{" + ", ".join(f"'{v}'" for v in value) + "}"
+            else:
+                text = f"'{value}'"
+            if value is not None:
+                lines.append(f"{key} = {text}")
+        for name, port in (("pop3", self.pop3_port), ("pop3s", self.pop3s_port), ("kpop", self.kpop_port)):
+            lines.append(f"listener {name} {{ protocol = {name} addresses = {{'127.0.0.1', '::1'}} port = {port} }}")
+        self.conf.write_text("\n".join(lines) + "\n")
+
+    def add_user(self, user, password=PASSWORD, plain=True):
+        """A secret for user; plain also keeps what CRAM-MD5 and APOP need."""
+        run(BUILD / "kpopctl", "-c", self.conf, "user", "add", *(["-p"] if plain else []), user,
+            input=(password + "\n").encode())
+
+    # its life
+
+    def start(self, wait=True):
+        environ = {**os.environ, "KRB5CCNAME": "FILE:/nonexistent"}
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([BUILD / "kpopd", "-f", "-c", self.conf], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log, env=environ)
+        if wait:
+            wait_for(self.serves, "kpopd serves")
+
+    def serves(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"kpopd ended with {self.process.returncode}:\n{self.log_text()[-2000:]}")
+        try:
+            with pop3.Client(self.pop3_port) as client:
+                return client.greeting.startswith(b"+OK")
+        except (OSError, AssertionError):
+            return False
+
+    def stop(self):
+        """SIGTERM; every process must go. Returns the exit status."""
+        family = [pid for pid, _ in self.family()]
+        self.process.terminate()
+        status = self.process.wait(WAIT_SECS)
+        wait_for(lambda: not [pid for pid in family if alive(pid)], f"all of {family} gone")
+        return status
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            family = [pid for pid, _ in self.family()]
+            for pid in [self.process.pid, *family]:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait(WAIT_SECS)
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def reload(self, expect="reload"):
+        """SIGHUP, and wait until the log says more."""
+        before = len(self.log_text())
+        self.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: expect in self.log_text()[before:], f"the log says {expect!r} after SIGHUP")
+        return self.log_text()[before:]
+
+    def family(self):
+        """Every process below master, as (pid, parent)."""
+        parents = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                with contextlib.suppress(OSError, IndexError):
+                    stat = pathlib.Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
+                    parents[int(entry)] = int(stat[1])
+        found = [self.process.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return [(pid, parents.get(pid, 0)) for pid in found[1:]]
+
+    def log_text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    # mail
+
+    def user(self, *messages):
+        """The next of our users, round and round; has these messages in new/, in that order, and no others."""
+        name = self.users[self.fresh % len(self.users)]
+        self.fresh += 1
+        for part in ("new", "cur"):
+            for old in (self.maildir(name) / part).glob("*"):
+                old.unlink()
+        for message in messages:
+            self.deliver(name, message)
+        return name
+
+    def maildir(self, user):
+        return self.mail_root / user / "Maildir"
+
+    def deliver(self, user, message, name=None):
+        """Puts a message there as an MTA does; its times rise, so the order is the one of delivery."""
+        maildir = self.maildir(user)
+        self.delivered += 1
+        name = name or f"{1700000000 + self.delivered}.M{self.delivered}P1.localhost"
+        if not maildir.exists():
+            for part in ("tmp", "new", "cur"):
+                (maildir / part).mkdir(parents=True)
+                self.own(maildir / part)
+            self.own(maildir.parent)
+            self.own(maildir)
+        temporary = maildir / "tmp" / name
+        temporary.write_bytes(message)
+        self.own(temporary)
+        final = maildir / ("cur" if ":2," in name else "new") / name
+        temporary.rename(final)
+        return final
+
+    def own(self, path):
+        if ROOT:
+            shutil.chown(path, "kpopd", "kpopd")
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+    def stored(self, user):
+        """The contents of the user's mail files, sorted."""
+        files = [p for part in ("new", "cur") for p in (self.maildir(user) / part).glob("*")]
+        return sorted(p.read_bytes() for p in files if p.is_file())
+
+    # clients
+
+    def pop3(self, host="127.0.0.1"):
+        return pop3.Client(self.pop3_port, host=host)
+
+    def pop3s(self, host="127.0.0.1"):
+        return pop3.Client(self.pop3s_port, host=host, ca=self.ca)
+
+    def kpop(self, host="127.0.0.1"):
+        return pop3.Client(self.kpop_port, host=host, greeting=False)
+
+    def connect(self, kind):
+        """A client that has read its greeting; kind is one of KINDS."""
+        if kind == "POP3S":
+            return self.pop3s()
+        client = self.pop3()
+        return client.stls(self.ca) if kind == "STLS" else client
+
+    def logged_in(self, user, client=None):
+        """A session in TRANSACTION; waits when an earlier session is not quite over."""
+        client = client or self.pop3()
+        end = time.monotonic() + WAIT_SECS
+        while True:
+            client.expect(f"USER {user}", "+OK")
+            answer = client.command(f"PASS {PASSWORD}")
+            if answer.startswith(b"+OK"):
+                return client
+            assert answer.startswith(b"-ERR [IN-USE]") and time.monotonic() < end, answer
+            time.sleep(0.05)
+
+
+def alive(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+ROWS = []
+
+
+def row(sentence, *arguments):
+    """Marks a function as a row; with arguments, they are passed to it."""
+    def mark(function):
+        ROWS.append((sentence, lambda: function(*arguments)))
+        return function
+    return mark
+
+
+def add_row(sentence, function, *arguments):
+    ROWS.append((sentence, lambda: function(*arguments)))
+
+
+def complaints(servers):
+    """What sanitizers wrote, in any role."""
+    words = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "Assertion")
+    return [line for server in servers for line in server.log_text().splitlines() if any(w in line for w in words)]
+
+
+def main(*servers):
+    """Runs the rows, then ends the servers; exits with 1 when a row failed."""
+    only = sys.argv[1] if len(sys.argv) > 1 else ""
+    chosen = [(s, f) for s, f in ROWS if only in s]
+
+    def no_complaints():
+        assert not complaints(servers), "\n".join(complaints(servers)[:10])
+
+    def all_end():
+        for server in servers:
+            if server.process and server.process.poll() is None:
+                status = server.stop()
+                assert status == 0, f"exit status {status}"
+    chosen.append(("every kpopd ends cleanly at SIGTERM, with all its processes", all_end))
+    chosen.append(("no process wrote a sanitizer's report", no_complaints))
+    print(f"1..{len(chosen)}", flush=True)
+    failed = 0
+    for number, (sentence, function) in enumerate(chosen, 1):
+        began = time.monotonic()
+        try:
+            function()
+            print(f"ok {number} - {sentence}", flush=True)
+        except Exception:  # pylint: disable=broad-except
+            failed += 1
+            print(f"not ok {number} - {sentence}")
+            print("\n".join("#   " + line for line in traceback.format_exc().splitlines()), flush=True)
+        took = time.monotonic() - began
+        if took > 5:
+            print(f"# took {took:.1f} s", flush=True)
+    if failed:
+        for server in servers:
+            print(f"# --- end of {server.log}")
+            print("\n".join("#   " + line for line in server.log_text().splitlines()[-40:]), flush=True)
+    if failed and os.environ.get("KPOPD_KEEP"):
+        print(f"# kept: {WORK}")
+    else:
+        atexit.register(shutil.rmtree, WORK, True)
+    sys.exit(1 if failed else 0)
