@@ -17,6 +17,8 @@
 /* RFC 5034 section 4: a token in base64, and the AUTH line that may carry one as initial response. */
 #define LIMIT_TOKEN_BASE64_OCTETS ((SASLX_TOKEN_OCTETS + 2u) / 3u * 4u)
 #define LIMIT_TOKEN_LINE_OCTETS (LIMIT_COMMAND_OCTETS + LIMIT_TOKEN_BASE64_OCTETS)
+/* Such a line is decoded as it comes in, so the front need not hold more of it than this at a time. */
+#define LIMIT_TOKEN_PIECE_OCTETS 4096u
 /* USER alice, PASS secret: RFC 4616 allows 255 octets each, so these two lines may be longer than others. */
 #define LIMIT_LOGIN_LINE_OCTETS 512u
 

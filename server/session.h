@@ -81,7 +81,13 @@ unsigned session_expects(const struct session *session);
 /* Whether the conversation with auth must stay open; asked after every call, false closes it. */
 bool session_conversing(const struct session *session);
 
-/* An answer; the session takes msg->fd over where it keeps it (the maildrop's stays the caller's: see session_maildrop). */
+/* Whether the maildrop that came with AUTH_DONE must stay open; asked after every call, false closes it. */
+bool session_maildrop(const struct session *session);
+
+/*
+ * An answer. The descriptor of a STORE_MESSAGE is the session's from then on, whatever comes of it; the
+ * maildrop of an AUTH_DONE stays the caller's.
+ */
 enum outcome session_auth(struct session *session, const struct msg *msg, struct session_output *out, uint64_t now_msecs);
 enum outcome session_store(struct session *session, const struct msg *msg, struct session_output *out, uint64_t now_msecs);
 /* The peer closed, broke the table, or could not be reached. */
