@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * child: a process of ours and the leash that ties it to the one that made it.
+ *
+ * For master and for the parents of isolation = process. The leash is a message socket: the child says
+ * CHILD_READY and CHILD_TAKEN on it, the parent PARENT_RETIRE. Its end of file tells either side that the
+ * other is gone; a child then ends at once, so nothing outlives a master that was killed.
+ */
+#ifndef KPOPD_SERVER_CHILD_H
+#define KPOPD_SERVER_CHILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct child {
+	pid_t pid; /* 0: none */
+	int leash; /* the parent's end; -1: none */
+};
+
+/* Runs in the new process and never returns. */
+typedef void child_fn(void *arg, int leash);
+
+/* 0, or -1 with errno. Signals are at their defaults in the child, but for those a terminal sends to all. */
+int child_start(struct child *child, child_fn *run, void *arg);
+/* Asks it to take nothing new, finish, and exit. A child that cannot be asked loses its leash. */
+void child_retire(struct child *child);
+/* Cuts the leash: the child ends now, as soon as what it is doing allows. */
+void child_cut(struct child *child);
+
+/* In a child: closes every descriptor above 2 but these (those < 0 are ignored) and the log's. */
+void child_keep(const int *fds, size_t count);
+/* "exit status 3" or "signal 11"; a static buffer. */
+const char *child_end_text(int wait_status);
+
+/* Back-off for what dies at once: doubles from the first to the last bound, forgotten after a quiet while. */
+struct backoff {
+	uint64_t last_msecs;
+	unsigned wait_msecs;
+};
+unsigned backoff_next(struct backoff *backoff, uint64_t now_msecs);
+
+uint64_t now_msecs(void); /* monotonic */
+
+#endif

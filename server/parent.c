@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/parent.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "server/log.h"
+#include "server/msg.h"
+#include "server/role.h"
+
+/* What children may take to end when the leash of all is cut: a commit of many messages, no more. */
+enum { GOODBYE_SECS = 10 };
+
+struct slot {
+	struct child child;
+	struct event *leash_event;
+	bool taken;
+	struct parent *parent;
+};
+
+struct parent {
+	const struct parent_config *config;
+	struct event_base *base;
+	struct slot *slots;
+	size_t room, count, idle;
+	int leash;
+	int children_died; /* signalfd */
+	bool retiring, full_said;
+	struct backoff backoff;
+	struct event *refill;
+	bool waiting; /* for the back-off */
+};
+
+static void on_child_leash(evutil_socket_t fd, short what, void *arg);
+
+static void slot_clear(struct slot *slot)
+{
+	if (slot->leash_event != NULL)
+		event_free(slot->leash_event);
+	child_cut(&slot->child);
+	*slot = (struct slot){.child = {.leash = -1}, .parent = slot->parent};
+}
+
+static bool start_one(struct parent *parent)
+{
+	struct slot *slot = parent->slots;
+	while (slot->child.pid != 0)
+		slot++;
+	if (child_start(&slot->child, parent->config->run, parent->config->arg) < 0) {
+		log_warning("cannot start a %s: %s", parent->config->what, strerror(errno));
+		return false;
+	}
+	slot->leash_event =
+	    event_new(parent->base, slot->child.leash, EV_READ | EV_PERSIST, on_child_leash, slot);
+	if (slot->leash_event == NULL || event_add(slot->leash_event, NULL) < 0)
+		role_fail("no memory");
+	parent->count++;
+	parent->idle++;
+	return true;
+}
+
+static void later(struct parent *parent)
+{
+	unsigned wait = backoff_next(&parent->backoff, now_msecs());
+	struct timeval tv = {.tv_sec = wait / 1000, .tv_usec = (suseconds_t)(wait % 1000) * 1000};
+	parent->waiting = true;
+	event_add(parent->refill, &tv);
+}
+
+static void refill(struct parent *parent)
+{
+	while (!parent->retiring && !parent->waiting && parent->idle < parent->config->spare) {
+		if (parent->count >= parent->room) {
+			if (!parent->full_said)
+				log_warning("%u sessions are open, as many as configured: new clients wait",
+				    parent->config->sessions);
+			parent->full_said = true;
+			return;
+		}
+		if (!start_one(parent))
+			later(parent);
+	}
+}
+
+static void on_refill(evutil_socket_t fd, short what, void *arg)
+{
+	struct parent *parent = arg;
+	(void)fd, (void)what;
+	parent->waiting = false;
+	refill(parent);
+}
+
+static void on_child_leash(evutil_socket_t fd, short what, void *arg)
+{
+	struct slot *slot = arg;
+	struct parent *parent = slot->parent;
+	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
+	struct msg msg;
+	(void)what;
+	int got = msg_recv(fd, MSG_AT_PARENT, buf, sizeof buf, &msg);
+	if (got == MSG_AGAIN)
+		return;
+	if (got != MSG_OK || msg.type != MSG_CHILD_TAKEN) {
+		/* It ends, or broke the table: without a leash it has to end. SIGCHLD tells the rest. */
+		event_del(slot->leash_event);
+		child_cut(&slot->child);
+		return;
+	}
+	if (slot->taken)
+		return;
+	slot->taken = true;
+	parent->idle--;
+	refill(parent);
+}
+
+static struct slot *slot_of(struct parent *parent, pid_t pid)
+{
+	for (size_t i = 0; i < parent->room; i++)
+		if (parent->slots[i].child.pid == pid)
+			return &parent->slots[i];
+	return NULL;
+}
+
+static void child_ended(struct parent *parent, struct slot *slot, int wait_status)
+{
+	if (wait_status != 0)
+		log_warning("%s %d ended: %s", parent->config->what, (int)slot->child.pid,
+		    child_end_text(wait_status));
+	if (!slot->taken) {
+		parent->idle--;
+		/* A spare one that ends had nothing to do: whatever made it end will make the next one end
+		 * too. */
+		if (!parent->retiring && !parent->waiting)
+			later(parent);
+	}
+	parent->count--;
+	parent->full_said = false;
+	slot_clear(slot);
+}
+
+static void reap(struct parent *parent)
+{
+	int wait_status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
+		struct slot *slot = slot_of(parent, pid);
+		if (slot != NULL)
+			child_ended(parent, slot, wait_status);
+	}
+	if (parent->retiring && parent->count == 0)
+		_exit(0);
+	refill(parent);
+}
+
+static void on_children_died(evutil_socket_t fd, short what, void *arg)
+{
+	struct signalfd_siginfo info;
+	(void)what;
+	while (read(fd, &info, sizeof info) == (ssize_t)sizeof info)
+		continue;
+	reap(arg);
+}
+
+static void on_goodbye(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	_exit(0);
+}
+
+/* Master is gone or wants us gone: no child outlives this by more than what it is doing. */
+static void end_all(struct parent *parent)
+{
+	struct timeval tv = {.tv_sec = GOODBYE_SECS};
+	parent->retiring = true;
+	for (size_t i = 0; i < parent->room; i++)
+		if (parent->slots[i].child.pid != 0 && parent->slots[i].child.leash >= 0) {
+			event_del(parent->slots[i].leash_event);
+			child_cut(&parent->slots[i].child);
+		}
+	if (parent->count == 0)
+		_exit(0);
+	event_base_once(parent->base, -1, EV_TIMEOUT, on_goodbye, NULL, &tv);
+}
+
+static void retire_all(struct parent *parent)
+{
+	parent->retiring = true;
+	for (size_t i = 0; i < parent->room; i++)
+		if (parent->slots[i].child.pid != 0)
+			child_retire(&parent->slots[i].child);
+	if (parent->count == 0)
+		_exit(0);
+}
+
+static void on_leash(evutil_socket_t fd, short what, void *arg)
+{
+	struct parent *parent = arg;
+	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
+	struct msg msg;
+	(void)what;
+	int got = msg_recv(fd, MSG_AT_CHILD, buf, sizeof buf, &msg);
+	if (got == MSG_AGAIN)
+		return;
+	if (got == MSG_OK)
+		retire_all(parent);
+	else
+		end_all(parent);
+}
+
+static void watch(struct parent *parent, int fd, event_callback_fn fn)
+{
+	struct event *event = event_new(parent->base, fd, EV_READ | EV_PERSIST, fn, parent);
+	if (event == NULL || event_add(event, NULL) < 0)
+		role_fail("no memory");
+}
+
+static int children_signal(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+void parent_run(const struct parent_config *config, int leash)
+{
+	struct parent parent = {.config = config, .leash = leash, .room = config->spare + config->sessions};
+	parent.base = event_base_new();
+	parent.slots = calloc(parent.room, sizeof *parent.slots);
+	parent.children_died = children_signal();
+	if (parent.base == NULL || parent.slots == NULL || parent.children_died < 0)
+		role_fail("cannot make an event loop");
+	for (size_t i = 0; i < parent.room; i++)
+		parent.slots[i] = (struct slot){.child = {.leash = -1}, .parent = &parent};
+	parent.refill = evtimer_new(parent.base, on_refill, &parent);
+	if (parent.refill == NULL)
+		role_fail("no memory");
+	watch(&parent, leash, on_leash);
+	watch(&parent, parent.children_died, on_children_died);
+	refill(&parent);
+	role_ready(leash, 0, false);
+	event_base_dispatch(parent.base);
+	role_fail("the event loop ended");
+}

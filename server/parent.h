@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * parent: isolation = process: keeps spare children of one role ready, each for one session.
+ *
+ * Runs in a front's or store's process after it has given up its rights; the children inherit that. A
+ * child that was taken is replaced at once; one that dies before that, after a back-off.
+ */
+#ifndef KPOPD_SERVER_PARENT_H
+#define KPOPD_SERVER_PARENT_H
+
+#include "server/child.h"
+
+struct parent_config {
+	child_fn *run; /* one session; sends CHILD_TAKEN when it begins */
+	void *arg;
+	unsigned spare;    /* ready ones */
+	unsigned sessions; /* most children, spare ones not counted */
+	const char *what;  /* for the log: "front session" */
+};
+
+/* Serves until the leash ends (children are cut) or says retire (idle children end, busy ones finish). */
+void parent_run(const struct parent_config *config, int leash) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/role.h"
+
+#include <unistd.h>
+
+#include "server/log.h"
+
+void role_fail(const char *why)
+{
+	log_error("%s", why);
+	_exit(1);
+}
+
+void role_ready(int leash, uint32_t mechanisms, bool kpop)
+{
+	uint8_t buf[8];
+	struct msg_writer w = {buf, sizeof buf, 0, false};
+	msg_put_u32(&w, mechanisms);
+	msg_put_u8(&w, kpop);
+	if (msg_send(leash, MSG_CHILD_READY, buf, w.len, -1) != MSG_OK)
+		role_fail("cannot reach the master");
+}

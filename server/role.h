@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * role: what a process is given when it begins, and the four beginnings.
+ *
+ * Master makes one generation of roles for each configuration it takes: doors, then auth and store, and,
+ * when auth has said what it can do, the fronts. A door is a message socket whose far end several
+ * processes of a role read: whichever is free takes the next message.
+ */
+#ifndef KPOPD_SERVER_ROLE_H
+#define KPOPD_SERVER_ROLE_H
+
+#include "server/config.h"
+#include "server/listeners.h"
+#include "server/session.h"
+
+enum { DOOR_CALLER = 0, DOOR_SERVANT = 1 };
+
+struct doors {
+	int token[2];    /* front → auth: mechanisms that never wait */
+	int password[2]; /* front → auth: passwords, which may cost a slow hash or a network */
+	int store[2];    /* auth → store */
+};
+
+struct role {
+	const struct config *config;
+	const struct listeners *listeners;
+	const struct doors *doors;
+	struct offers offers; /* fronts only */
+	bool password;        /* auth: which door to serve */
+};
+
+/* Entry points for child_start; arg is a struct role that outlives the call. */
+void front_main(void *role, int leash) __attribute__((noreturn));
+void auth_main(void *role, int leash) __attribute__((noreturn));
+void store_main(void *role, int leash) __attribute__((noreturn));
+
+/* The end of a role that could not begin: says why, exits non-zero. */
+void role_fail(const char *why) __attribute__((noreturn));
+/* Tells the parent that this role serves; offers are auth's. */
+void role_ready(int leash, uint32_t mechanisms, bool kpop);
+
+#endif
