@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/child.h"
+#include "server/log.h"
+#include "server/msg.h"
+#include "server/session.h"
+#include "server/stream.h"
+
+/* A session answers one command into this much; a long answer goes on in pieces. */
+#define ANSWER_ROOM_OCTETS LIMIT_OUTPUT_ROOM_OCTETS
+/* Pieces of a long answer are not worth a turn below this. */
+#define FILL_ROOM_OCTETS 4096u
+
+enum phase {
+	PHASE_SESSION = 0, /* the session says what is next */
+	PHASE_HANDSHAKE,   /* TLS */
+	PHASE_CLOSING,     /* the last octets go out */
+	PHASE_LINGERING,   /* and what still comes in is thrown away */
+};
+
+struct client {
+	struct front *front;
+	struct stream *stream;
+	struct session *session;
+	enum protocol protocol;
+	enum phase phase;
+	enum outcome outcome;
+	bool sent;                  /* the request of this outcome is on its way */
+	bool eof, broken;           /* no more input will come; output cannot go */
+	int conversation, maildrop; /* -1: none */
+	struct event *socket_event, *conversation_event, *maildrop_event, *timer;
+	short socket_events;     /* what socket_event waits for */
+	uint64_t phase_deadline; /* handshake, linger */
+	uint64_t stall_deadline; /* output waits for the client */
+	uint64_t timer_at;
+	struct peer peer;
+	uint64_t id;
+};
+
+static void client_run(struct client *client);
+
+static struct session_output output_of(struct client *client)
+{
+	struct session_output out = {0};
+	out.buf = stream_output(client->stream, &out.size);
+	return out;
+}
+
+/* ---- the end ---- */
+
+static void event_forget(struct event **event)
+{
+	if (*event != NULL)
+		event_free(*event);
+	*event = NULL;
+}
+
+static void conversation_close(struct client *client)
+{
+	event_forget(&client->conversation_event);
+	if (client->conversation >= 0)
+		close(client->conversation);
+	client->conversation = -1;
+}
+
+static void maildrop_close_channel(struct client *client)
+{
+	event_forget(&client->maildrop_event);
+	if (client->maildrop >= 0)
+		close(client->maildrop);
+	client->maildrop = -1;
+}
+
+static void client_free(struct client *client)
+{
+	char peer[PEER_TEXT_OCTETS];
+	struct front *front = client->front;
+	if (client->session != NULL) {
+		const char *why = client->broken ? stream_why(client->stream) : "";
+		log_info("closed session=%016" PRIx64 " peer=%s tls=\"%s\" %s%s%s%s", client->id,
+		    peer_text(&client->peer, peer), stream_description(client->stream),
+		    session_summary(client->session), why[0] != '\0' ? " why=\"" : "", why,
+		    why[0] != '\0' ? "\"" : "");
+	}
+	conversation_close(client);
+	maildrop_close_channel(client);
+	session_free(&client->session);
+	event_forget(&client->socket_event);
+	event_forget(&client->timer);
+	stream_free(&client->stream);
+	free(client);
+	front->ended(front);
+}
+
+/* ---- auth and store ---- */
+
+static void on_conversation(evutil_socket_t fd, short what, void *arg);
+static void on_maildrop(evutil_socket_t fd, short what, void *arg);
+
+static struct event *watch(struct client *client, int fd, event_callback_fn fn)
+{
+	struct event *event = event_new(client->front->base, fd, EV_READ | EV_PERSIST, fn, client);
+	if (event != NULL && event_add(event, NULL) < 0)
+		event_forget(&event);
+	return event;
+}
+
+/* START goes through a door with the far end of a new socket; whichever auth process is free takes both. */
+static int conversation_open(struct client *client, const struct session_request *request)
+{
+	int pair[2];
+	conversation_close(client);
+	if (msg_pair(pair) < 0)
+		return MSG_BAD;
+	int door = request->may_block ? client->front->password_door : client->front->token_door;
+	int ret = msg_send(door, request->type, request->body, request->len, pair[1]);
+	close(pair[1]);
+	client->conversation = pair[0];
+	if (ret == MSG_OK) {
+		client->conversation_event = watch(client, pair[0], on_conversation);
+		if (client->conversation_event == NULL)
+			ret = MSG_BAD;
+	}
+	return ret;
+}
+
+static void ask_auth(struct client *client)
+{
+	const struct session_request *request = session_request(client->session);
+	client->sent = true;
+	int ret = request->type == MSG_FRONT_START
+		      ? conversation_open(client, request)
+		      : msg_send(client->conversation, request->type, request->body, request->len, -1);
+	if (ret == MSG_OK)
+		return;
+	conversation_close(client);
+	struct session_output out = output_of(client);
+	client->sent = false;
+	client->outcome = session_auth_lost(client->session, &out, now_msecs());
+	stream_produced(client->stream, out.used);
+}
+
+static void store_lost(struct client *client)
+{
+	struct session_output out = output_of(client);
+	maildrop_close_channel(client);
+	client->sent = false;
+	client->outcome = session_store_lost(client->session, &out, now_msecs());
+	stream_produced(client->stream, out.used);
+}
+
+static void ask_store(struct client *client)
+{
+	const struct session_request *request = session_request(client->session);
+	client->sent = true;
+	if (request->type == MSG_NONE && client->maildrop >= 0)
+		return;
+	if (client->maildrop < 0 ||
+	    msg_send(client->maildrop, request->type, request->body, request->len, -1) != MSG_OK)
+		store_lost(client);
+}
+
+/* One buffer a process: a message is handled before the next is received. */
+static uint8_t msg_room[LIMIT_MSG_OCTETS];
+
+static void on_conversation(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *client = arg;
+	struct msg msg;
+	(void)what;
+	unsigned expected = session_expects(client->session) & MSG_AT_FRONT_AUTH;
+	int got = msg_recv(fd, expected, msg_room, sizeof msg_room, &msg);
+	if (got == MSG_AGAIN)
+		return;
+	if (got != MSG_OK && !client->sent) {
+		/* Auth is gone between two steps; the next step will find out. */
+		conversation_close(client);
+		return;
+	}
+	struct session_output out = output_of(client);
+	client->sent = false;
+	if (got == MSG_OK) {
+		if (msg.type == MSG_AUTH_DONE) {
+			maildrop_close_channel(client);
+			client->maildrop = msg.fd;
+			client->maildrop_event = watch(client, msg.fd, on_maildrop);
+		}
+		client->outcome = session_auth(client->session, &msg, &out, now_msecs());
+	} else {
+		conversation_close(client);
+		client->outcome = session_auth_lost(client->session, &out, now_msecs());
+	}
+	stream_produced(client->stream, out.used);
+	client_run(client);
+}
+
+static void on_maildrop(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *client = arg;
+	struct msg msg;
+	(void)what;
+	unsigned expected = session_expects(client->session) & ~(unsigned)MSG_AT_FRONT_AUTH;
+	int got = msg_recv(fd, expected, msg_room, sizeof msg_room, &msg);
+	if (got == MSG_AGAIN)
+		return;
+	if (got == MSG_OK) {
+		struct session_output out = output_of(client);
+		client->sent = false;
+		client->outcome = session_store(client->session, &msg, &out, now_msecs());
+		stream_produced(client->stream, out.used);
+	} else if (client->outcome == OUTCOME_STORE) {
+		store_lost(client);
+	} else {
+		/* The store died between two commands: the next one that needs it finds out. */
+		maildrop_close_channel(client);
+		return;
+	}
+	client_run(client);
+}
+
+/* ---- the session's outcomes ---- */
+
+/* Each step returns true when another may follow at once, false when something has to happen first. */
+
+static bool step_input(struct client *client)
+{
+	size_t len, used = 0;
+	if (stream_input_limit(client->stream, session_input_limit(client->session)) < 0) {
+		client->outcome = OUTCOME_DROP;
+		return true;
+	}
+	const uint8_t *input = stream_input(client->stream, &len);
+	if (len == 0) {
+		client->outcome = OUTCOME_MORE_INPUT;
+		return true;
+	}
+	struct session_output out = output_of(client);
+	if (out.size < ANSWER_ROOM_OCTETS)
+		return false;
+	client->outcome = session_input(client->session, input, len, &used, &out, now_msecs());
+	stream_produced(client->stream, out.used);
+	stream_consume(client->stream, used);
+	return true;
+}
+
+static bool step_more_input(struct client *client)
+{
+	/* Half a line is no command; what was answered still goes out. */
+	if (client->eof)
+		client->outcome = OUTCOME_CLOSE;
+	return client->eof;
+}
+
+static bool step_stream(struct client *client)
+{
+	struct session_output out = output_of(client);
+	if (out.size < FILL_ROOM_OCTETS)
+		return false;
+	client->outcome = session_fill(client->session, &out, now_msecs());
+	stream_produced(client->stream, out.used);
+	return true;
+}
+
+static void handshake_begin(struct client *client)
+{
+	if (client->front->tls == NULL || stream_start_tls(client->stream, client->front->tls) < 0) {
+		client->outcome = OUTCOME_DROP;
+		return;
+	}
+	client->phase = PHASE_HANDSHAKE;
+	client->phase_deadline = now_msecs() + client->front->config->tls_handshake_secs * 1000ull;
+}
+
+/* Octets that came before our answer to STLS were not protected by it: whoever sent them, we are done. */
+static bool step_starttls(struct client *client)
+{
+	if (stream_input_pending(client->stream)) {
+		client->outcome = session_injected(client->session);
+		return true;
+	}
+	if (stream_output_pending(client->stream) != 0) {
+		stream_pump(client->stream, false, true);
+		if (stream_output_pending(client->stream) != 0)
+			return false;
+	}
+	handshake_begin(client);
+	return false;
+}
+
+static bool step(struct client *client)
+{
+	switch (client->outcome) {
+	case OUTCOME_INPUT:
+		return step_input(client);
+	case OUTCOME_MORE_INPUT:
+		return step_more_input(client);
+	case OUTCOME_AUTH:
+		if (!client->sent)
+			ask_auth(client);
+		return client->outcome != OUTCOME_AUTH;
+	case OUTCOME_STORE:
+		if (!client->sent)
+			ask_store(client);
+		return client->outcome != OUTCOME_STORE;
+	case OUTCOME_STREAM:
+		return step_stream(client);
+	case OUTCOME_STARTTLS:
+		return step_starttls(client);
+	case OUTCOME_CLOSE:
+		client->phase = PHASE_CLOSING;
+		maildrop_close_channel(client);
+		return false;
+	case OUTCOME_DROP:
+		return false;
+	}
+	return false;
+}
+
+/* ---- the socket ---- */
+
+static void handshake_done(struct client *client)
+{
+	struct session_output out = output_of(client);
+	client->phase = PHASE_SESSION;
+	if (client->protocol == PROTOCOL_POP3S)
+		client->outcome = session_begin(client->session, &out);
+	else
+		client->outcome = session_tls_started(
+		    client->session, stream_description(client->stream), &out, now_msecs());
+	stream_produced(client->stream, out.used);
+}
+
+/* Whether the client is done with; false also when it still has octets to take. */
+static bool closing_done(struct client *client)
+{
+	if (client->broken)
+		return true;
+	if (client->phase == PHASE_CLOSING) {
+		if (stream_output_pending(client->stream) != 0)
+			return false;
+		if (!session_lingers(client->session))
+			return true;
+		client->phase = PHASE_LINGERING;
+		client->phase_deadline = now_msecs() + LIMIT_LINGER_MSECS;
+	}
+	size_t len;
+	stream_input(client->stream, &len);
+	stream_consume(client->stream, len);
+	return client->eof;
+}
+
+static uint64_t deadline_of(const struct client *client)
+{
+	uint64_t at = UINT64_MAX;
+	if (client->phase == PHASE_SESSION)
+		at = session_deadline(client->session);
+	else if (client->phase != PHASE_CLOSING)
+		at = client->phase_deadline;
+	if (stream_output_pending(client->stream) != 0 && client->stall_deadline < at)
+		at = client->stall_deadline;
+	return at;
+}
+
+static void timer_set(struct client *client, uint64_t at)
+{
+	uint64_t now = now_msecs();
+	uint64_t wait = at > now ? at - now : 0;
+	struct timeval tv = {.tv_sec = (time_t)(wait / 1000), .tv_usec = (suseconds_t)(wait % 1000) * 1000};
+	client->timer_at = at;
+	event_add(client->timer, &tv);
+}
+
+/* A timer that is early is cheap and one that is late is not: only an earlier deadline moves it. */
+static void arm(struct client *client)
+{
+	short wanted = 0;
+	uint64_t at = deadline_of(client);
+	bool takes_input = client->phase != PHASE_SESSION || client->outcome == OUTCOME_INPUT ||
+			   client->outcome == OUTCOME_MORE_INPUT;
+	if (!client->eof && takes_input && stream_wants_read(client->stream))
+		wanted |= EV_READ;
+	if (!client->broken && stream_wants_write(client->stream))
+		wanted |= EV_WRITE;
+	if (wanted != client->socket_events) {
+		event_del(client->socket_event);
+		event_assign(client->socket_event, client->front->base, stream_fd(client->stream),
+		    (short)(wanted | EV_PERSIST), event_get_callback(client->socket_event), client);
+		client->socket_events = wanted;
+		if (wanted != 0)
+			event_add(client->socket_event, NULL);
+	}
+	if (at < client->timer_at)
+		timer_set(client, at);
+}
+
+static void pump(struct client *client, bool readable, bool writable)
+{
+	size_t before = stream_output_pending(client->stream);
+	bool handshaking = stream_handshaking(client->stream);
+	switch (stream_pump(client->stream, readable, writable)) {
+	case STREAM_OK:
+		break;
+	case STREAM_EOF:
+		client->eof = true;
+		break;
+	case STREAM_ERROR:
+		client->eof = client->broken = true;
+		break;
+	}
+	if (before == 0 || stream_output_pending(client->stream) < before)
+		client->stall_deadline = now_msecs() + LIMIT_WRITE_STALL_MSECS;
+	if (handshaking && stream_tls(client->stream))
+		handshake_done(client);
+}
+
+/* Runs the session as far as it goes, sends what it wrote, and waits for what is next. */
+static void client_run(struct client *client)
+{
+	for (;;) {
+		size_t before;
+		while (client->phase == PHASE_SESSION && step(client))
+			continue;
+		if (!session_conversing(client->session))
+			conversation_close(client);
+		if (client->outcome == OUTCOME_DROP)
+			break;
+		before = stream_output_pending(client->stream);
+		if (before != 0 && !client->broken)
+			pump(client, false, true);
+		if (client->phase >= PHASE_CLOSING) {
+			if (closing_done(client))
+				break;
+			arm(client);
+			return;
+		}
+		if (client->broken && (before != 0 || client->phase == PHASE_HANDSHAKE))
+			break; /* what it should hear it cannot hear */
+		bool moved = stream_output_pending(client->stream) < before;
+		bool wants_room = client->outcome == OUTCOME_INPUT || client->outcome == OUTCOME_STREAM ||
+				  client->outcome == OUTCOME_STARTTLS;
+		if (client->phase == PHASE_SESSION && wants_room && moved)
+			continue;
+		arm(client);
+		return;
+	}
+	client_free(client);
+}
+
+static void on_socket(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *client = arg;
+	(void)fd;
+	pump(client, (what & EV_READ) != 0, (what & EV_WRITE) != 0);
+	if (client->phase == PHASE_SESSION && client->outcome == OUTCOME_MORE_INPUT)
+		client->outcome = OUTCOME_INPUT;
+	if (client->phase == PHASE_HANDSHAKE && client->eof)
+		client->outcome = OUTCOME_DROP;
+	client_run(client);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *client = arg;
+	uint64_t now = now_msecs(), at = deadline_of(client);
+	(void)fd, (void)what;
+	client->timer_at = UINT64_MAX;
+	if (at > now) {
+		if (at != UINT64_MAX)
+			timer_set(client, at);
+		return;
+	}
+	bool stalled = stream_output_pending(client->stream) != 0 && client->stall_deadline <= now;
+	if (client->phase != PHASE_SESSION || stalled) {
+		client->outcome = OUTCOME_DROP;
+		client->phase = PHASE_SESSION;
+	} else {
+		struct session_output out = output_of(client);
+		client->sent = false;
+		client->outcome = session_expired(client->session, &out, now);
+		stream_produced(client->stream, out.used);
+	}
+	client_run(client);
+}
+
+/* ---- the beginning ---- */
+
+static bool peer_read(int fd, struct peer *peer_r)
+{
+	struct sockaddr_storage any = {0};
+	socklen_t len = sizeof any;
+	if (getpeername(fd, (struct sockaddr *)&any, &len) < 0)
+		return false;
+	*peer_r = (struct peer){.address = {[10] = 0xff, [11] = 0xff}};
+	if (any.ss_family == AF_INET) {
+		const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&any;
+		memcpy(peer_r->address + 12, &v4->sin_addr, 4);
+		peer_r->port = ntohs(v4->sin_port);
+	} else {
+		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&any;
+		memcpy(peer_r->address, &v6->sin6_addr, 16);
+		peer_r->port = ntohs(v6->sin6_port);
+	}
+	return true;
+}
+
+static bool peer_is_loopback(const struct peer *peer)
+{
+	struct in6_addr address;
+	memcpy(&address, peer->address, sizeof address);
+	return IN6_IS_ADDR_LOOPBACK(&address) ||
+	       (IN6_IS_ADDR_V4MAPPED(&address) && peer->address[12] == IN_LOOPBACKNET);
+}
+
+static struct client *client_new(struct front *front, int fd, enum protocol protocol)
+{
+	struct client *client = calloc(1, sizeof *client);
+	if (client == NULL)
+		return NULL;
+	*client = (struct client){.front = front,
+	    .protocol = protocol,
+	    .conversation = -1,
+	    .maildrop = -1,
+	    .timer_at = UINT64_MAX,
+	    .id = front->next_id++};
+	struct session_params params = {.config = front->config,
+	    .offers = front->offers,
+	    .protocol = protocol,
+	    .tls = protocol == PROTOCOL_POP3S,
+	    .id = client->id};
+	bool alive = peer_read(fd, &client->peer);
+	params.peer = client->peer;
+	params.loopback = peer_is_loopback(&client->peer);
+	client->session = alive ? session_new(&params, now_msecs()) : NULL;
+	client->stream = client->session != NULL ? stream_new(fd) : NULL;
+	if (client->stream == NULL) {
+		session_free(&client->session);
+		free(client);
+		return NULL;
+	}
+	return client;
+}
+
+int client_start(struct front *front, int fd, enum protocol protocol)
+{
+	int on = 1;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	struct client *client = client_new(front, fd, protocol);
+	if (client == NULL) {
+		close(fd);
+		return -1;
+	}
+	client->socket_event = event_new(front->base, fd, EV_READ | EV_PERSIST, on_socket, client);
+	client->timer = evtimer_new(front->base, on_timer, client);
+	if (client->socket_event == NULL || client->timer == NULL) {
+		client_free(client);
+		return 0;
+	}
+	if (protocol == PROTOCOL_POP3S) {
+		handshake_begin(client); /* without a word before it */
+	} else {
+		struct session_output out = output_of(client);
+		client->outcome = session_begin(client->session, &out);
+		stream_produced(client->stream, out.used);
+	}
+	client_run(client);
+	return 0;
+}
