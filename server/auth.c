@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * auth: the role that knows keys and secrets. It takes conversations from a door; when it is sure of a
+ * user, it makes the socket pair that is the maildrop and gives one end to the store, the other to the
+ * front that asked.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <limits.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sasl/exchange.h"
+#include "server/child.h"
+#include "server/conversation.h"
+#include "server/log.h"
+#include "server/mechanism.h"
+#include "server/msg.h"
+#include "server/role.h"
+#include "server/sandbox.h"
+
+enum { WHY_OCTETS = 512 };
+
+struct server {
+	struct auth auth;
+	struct event_base *base;
+	struct event *door_event;
+	int door, store_door;
+	size_t count; /* conversations */
+	bool retiring;
+	uint8_t room[LIMIT_MSG_OCTETS];
+};
+
+/* A conversation and the socket it is held on. */
+struct talk {
+	struct server *server;
+	struct conversation *conversation;
+	int fd;
+	struct event *event, *delay;
+	uint64_t started_msecs;
+	uint8_t *refusal; /* waits for its time */
+	size_t refusal_len;
+};
+
+static void talk_free(struct talk *talk)
+{
+	struct server *server = talk->server;
+	if (talk->event != NULL)
+		event_free(talk->event);
+	if (talk->delay != NULL)
+		event_free(talk->delay);
+	conversation_free(&talk->conversation);
+	close(talk->fd);
+	free(talk->refusal);
+	free(talk);
+	if (server->count-- == LIMIT_CONVERSATIONS_COUNT && !server->retiring)
+		event_add(server->door_event, NULL);
+	if (server->count == 0 && server->retiring)
+		_exit(0);
+}
+
+/* ---- answers ---- */
+
+static void on_delay(evutil_socket_t fd, short what, void *arg)
+{
+	struct talk *talk = arg;
+	(void)fd, (void)what;
+	msg_send(talk->fd, MSG_AUTH_FAIL, talk->refusal, talk->refusal_len, -1);
+	talk_free(talk);
+}
+
+/*
+ * Every refusal of credentials is answered at the same times after START, whatever went wrong and however
+ * long it took to find out: the answer's time tells nothing. Our own troubles are told at once.
+ */
+static struct timeval refusal_time(const struct talk *talk, enum refusal refusal)
+{
+	uint64_t beat = talk->server->auth.config->refusal_msecs, gone = now_msecs() - talk->started_msecs;
+	uint64_t wait = refusal == REFUSAL_AUTH && beat != 0 ? beat - gone % beat : 0;
+	return (struct timeval){
+	    .tv_sec = (time_t)(wait / 1000), .tv_usec = (suseconds_t)(wait % 1000) * 1000};
+}
+
+static void refused(struct talk *talk, const struct reply *reply)
+{
+	struct timeval wait = refusal_time(talk, reply->refusal);
+	if (reply->refusal == REFUSAL_AUTH)
+		log_info("refused %s: %s", conversation_text(talk->conversation),
+		    conversation_why(talk->conversation));
+	else
+		log_warning("could not decide %s: %s", conversation_text(talk->conversation),
+		    conversation_why(talk->conversation));
+	talk->refusal_len = 1 + reply->len;
+	talk->refusal = malloc(talk->refusal_len);
+	talk->delay = evtimer_new(talk->server->base, on_delay, talk);
+	if (talk->refusal == NULL || talk->delay == NULL) {
+		talk_free(talk);
+		return;
+	}
+	talk->refusal[0] = (uint8_t)reply->refusal;
+	if (reply->len != 0)
+		memcpy(talk->refusal + 1, reply->octets, reply->len);
+	if (event_add(talk->delay, &wait) < 0)
+		talk_free(talk);
+}
+
+static int maildrop_hand_out(struct talk *talk, const char *user)
+{
+	int pair[2];
+	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
+	struct msg_writer w = {buf, sizeof buf, 0, false};
+	msg_put_u64(&w, conversation_session(talk->conversation));
+	msg_put_u8(&w, 0);
+	msg_put_bytes(&w, user, strlen(user));
+	if (w.bad || msg_pair(pair) < 0)
+		return MSG_BAD;
+	int ret = msg_send(talk->server->store_door, MSG_AUTH_OPEN, buf, w.len, pair[1]);
+	if (ret == MSG_OK)
+		ret = msg_send(talk->fd, MSG_AUTH_DONE, user, strlen(user), pair[0]);
+	close(pair[0]);
+	close(pair[1]);
+	return ret;
+}
+
+static void done(struct talk *talk)
+{
+	const char *user = conversation_user(talk->conversation);
+	int ret = maildrop_hand_out(talk, user);
+	if (ret == MSG_OK) {
+		log_info("login user=%s %s", user, conversation_text(talk->conversation));
+	} else {
+		const uint8_t code = REFUSAL_TEMP;
+		log_warning("no way to the store for %s", conversation_text(talk->conversation));
+		msg_send(talk->fd, MSG_AUTH_FAIL, &code, 1, -1);
+	}
+	talk_free(talk);
+}
+
+static void answer(struct talk *talk, const struct reply *reply)
+{
+	switch (reply->kind) {
+	case REPLY_MORE:
+		if (msg_send(talk->fd, MSG_AUTH_MORE, reply->octets, reply->len, -1) != MSG_OK)
+			talk_free(talk);
+		return;
+	case REPLY_DONE:
+		done(talk);
+		return;
+	case REPLY_REFUSED:
+		refused(talk, reply);
+		return;
+	case REPLY_BAD:
+		log_error("a front broke the message table: %s", conversation_text(talk->conversation));
+		talk_free(talk);
+		return;
+	}
+}
+
+/* ---- questions ---- */
+
+static void on_talk(evutil_socket_t fd, short what, void *arg)
+{
+	struct talk *talk = arg;
+	struct server *server = talk->server;
+	struct msg msg;
+	struct reply reply;
+	(void)what;
+	int got = msg_recv(
+	    fd, talk->refusal == NULL ? MSG_AT_AUTH_STEP : 0, server->room, sizeof server->room, &msg);
+	if (got == MSG_AGAIN)
+		return;
+	if (got != MSG_OK) {
+		talk_free(talk);
+		return;
+	}
+	conversation_step(talk->conversation, msg.body, msg.len, &reply);
+	OPENSSL_cleanse(server->room, msg.len);
+	answer(talk, &reply);
+}
+
+static void talk_start(struct server *server, const struct msg *msg)
+{
+	struct reply reply;
+	struct talk *talk = calloc(1, sizeof *talk);
+	struct conversation *conversation = conversation_start(&server->auth, msg, &reply);
+	if (talk == NULL || conversation == NULL) {
+		if (reply.kind == REPLY_BAD)
+			log_error("a front broke the message table at START");
+		conversation_free(&conversation);
+		free(talk);
+		close(msg->fd); /* the front reads the end of file as our trouble */
+		return;
+	}
+	*talk = (struct talk){
+	    .server = server, .conversation = conversation, .fd = msg->fd, .started_msecs = now_msecs()};
+	server->count++;
+	talk->event = event_new(server->base, msg->fd, EV_READ | EV_PERSIST, on_talk, talk);
+	if (talk->event == NULL || event_add(talk->event, NULL) < 0)
+		talk_free(talk);
+	else
+		answer(talk, &reply);
+}
+
+static void on_door(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+	struct msg msg;
+	(void)what;
+	int got = msg_recv(fd, MSG_AT_AUTH_DOOR, server->room, sizeof server->room, &msg);
+	if (got == MSG_EOF)
+		_exit(0);
+	if (got == MSG_BAD)
+		log_error("a front broke the message table on the door");
+	if (got != MSG_OK)
+		return;
+	talk_start(server, &msg);
+	OPENSSL_cleanse(server->room, msg.len);
+	if (server->count == LIMIT_CONVERSATIONS_COUNT)
+		event_del(server->door_event);
+}
+
+static void on_leash(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
+	struct msg msg;
+	(void)what;
+	int got = msg_recv(fd, MSG_AT_CHILD, buf, sizeof buf, &msg);
+	if (got == MSG_AGAIN)
+		return;
+	if (got != MSG_OK || server->count == 0)
+		_exit(0);
+	server->retiring = true;
+	event_del(server->door_event);
+}
+
+/* ---- the beginning ---- */
+
+static int principal_to_user(void *arg, const char *principal, char *user_r)
+{
+	struct auth *auth = arg;
+	return identity_from_principal(auth->identity, principal, user_r);
+}
+
+static bool user_valid(void *arg, const char *name, size_t len)
+{
+	(void)arg;
+	return identity_user_valid(name, len);
+}
+
+static void note(void *arg, const char *text)
+{
+	(void)arg;
+	log_info("%s", text);
+}
+
+/* Paths are relative: the directory is auth's own, with or without a chroot. */
+static const char secrets_path[] = "secrets.mdb", replay_path[] = "replay", krb5_conf_path[] = "krb5.conf";
+
+static void open_sasl(struct server *server, struct secrets *secrets)
+{
+	const struct config *config = server->auth.config;
+	char why[WHY_OCTETS];
+	struct saslx_config sasl = {.secrets = secrets,
+	    .plugin_dir = config->plugin_dir,
+	    .plugins = (const char *const *)config->plugins,
+	    .mechanisms = (const char *const *)config->mechanisms,
+	    .service = "pop",
+	    .services = (const char *const *)config->services,
+	    .keytab = config->keytab,
+	    .replay_cache = replay_path,
+	    .host = config->hostname,
+	    .principal_to_user = principal_to_user,
+	    .user_valid = user_valid,
+	    .note = note,
+	    .arg = &server->auth};
+	if (saslx_init(&sasl, why, sizeof why) < 0)
+		role_fail(why);
+}
+
+static bool listens_to_kpop(const struct config *config)
+{
+	for (size_t i = 0; i < config->listener_count; i++)
+		if (config->listeners[i].protocol == PROTOCOL_KPOP)
+			return true;
+	return false;
+}
+
+static void open_kpop(struct server *server)
+{
+	const struct config *config = server->auth.config;
+	char why[WHY_OCTETS];
+	struct kpop_config kpop = {.keytab = config->keytab,
+	    .replay_cache = replay_path,
+	    .services = (const char *const *)config->services};
+	if (server->auth.password)
+		return;
+	server->auth.identity = identity_new();
+	if (server->auth.identity == NULL)
+		role_fail("the Kerberos library does not take the krb5.conf");
+	if (listens_to_kpop(config) && kpop_open(&server->auth.kpop, &kpop, why, sizeof why) != KPOP_OK)
+		log_warning("KPOP is not offered: %s", why);
+}
+
+static uint32_t usable_mechanisms(const struct config *config, bool password)
+{
+	uint32_t bits = 0;
+	for (size_t i = 0; i < config->mechanism_count; i++)
+		if (mechanism_find(config->mechanisms[i])->may_block == password &&
+		    saslx_usable(config->mechanisms[i]))
+			bits |= 1u << i;
+	return bits;
+}
+
+static void enter_sandbox(const struct config *config, const char *dir)
+{
+	char why[WHY_OCTETS];
+	const struct sandbox_path paths[] = {{dir, SANDBOX_WRITE}};
+	struct sandbox sandbox = {.role = SANDBOX_AUTH,
+	    .user = config->auth_user,
+	    .chroot_dir = dir,
+	    .paths = paths,
+	    .path_count = 1};
+	if (sandbox_enter(&sandbox, why, sizeof why) < 0)
+		role_fail(why);
+}
+
+static struct event *must_watch(struct server *server, int fd, event_callback_fn fn)
+{
+	struct event *event = event_new(server->base, fd, EV_READ | EV_PERSIST, fn, server);
+	if (event == NULL || event_add(event, NULL) < 0)
+		role_fail("no memory");
+	return event;
+}
+
+void auth_main(void *arg, int leash)
+{
+	static struct server server;
+	const struct role *role = arg;
+	char dir[PATH_MAX];
+	struct secrets *secrets = NULL;
+	log_role(role->password ? "auth-pw" : "auth");
+	server.auth = (struct auth){.config = role->config, .password = role->password};
+	server.door = role->password ? role->doors->password[DOOR_SERVANT] : role->doors->token[DOOR_SERVANT];
+	server.store_door = role->doors->store[DOOR_CALLER];
+	child_keep((int[]){leash, server.door, server.store_door}, 3);
+	if (chdir(config_path(role->config, CONFIG_AUTH_DIR, dir)) < 0)
+		role_fail("cannot enter the auth directory");
+	setenv("KRB5_CONFIG", krb5_conf_path, 1);
+	if (secrets_open(&secrets, secrets_path, false) < 0)
+		log_warning("%s/%s cannot be opened: %s", dir, secrets_path, strerror(errno));
+	/* The keytab is read here, with the rights we still have, and kept in memory only. */
+	open_kpop(&server);
+	open_sasl(&server, secrets);
+	server.base = event_base_new();
+	if (server.base == NULL)
+		role_fail("cannot make an event loop");
+	enter_sandbox(role->config, dir);
+	server.door_event = must_watch(&server, server.door, on_door);
+	must_watch(&server, leash, on_leash);
+	role_ready(leash, usable_mechanisms(role->config, role->password), server.auth.kpop != NULL);
+	event_base_dispatch(server.base);
+	role_fail("the event loop ended");
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * conversation: one attempt to log in, on auth's side: messages in, answers out, no sockets.
+ *
+ * SASL mechanisms, USER/PASS, APOP and KPOP are all conversations: START, steps, and then a user or a
+ * refusal. Whoever holds one knows no more than the octets the client sent and what the front says of the
+ * connection, and believes the latter only where a lie would harm nobody else.
+ */
+#ifndef KPOPD_SERVER_CONVERSATION_H
+#define KPOPD_SERVER_CONVERSATION_H
+
+#include "kpop/apreq.h"
+#include "server/config.h"
+#include "server/identity.h"
+#include "server/msg.h"
+
+/* What all conversations of an auth process share. */
+struct auth {
+	const struct config *config;
+	struct kpop *kpop; /* NULL: no keytab */
+	struct identity *identity;
+	bool password; /* this process takes the mechanisms that may block, and no others */
+};
+
+enum reply_kind {
+	REPLY_REFUSED = 0, /* AUTH_FAIL: see refusal and octets */
+	REPLY_MORE,        /* AUTH_MORE with octets; a STEP may follow */
+	REPLY_DONE,        /* the user is known: open the maildrop */
+	REPLY_BAD,         /* the front broke the table: close, say nothing */
+};
+
+struct reply {
+	enum reply_kind kind;
+	enum refusal refusal;
+	const uint8_t *octets; /* lives until the conversation's next call */
+	size_t len;
+};
+
+struct conversation;
+/* Takes a FRONT_START apart. NULL: no memory or a bad message; then *reply_r says REPLY_REFUSED or _BAD. */
+struct conversation *conversation_start(struct auth *auth, const struct msg *start, struct reply *reply_r);
+void conversation_step(
+    struct conversation *conversation, const uint8_t *octets, size_t len, struct reply *reply_r);
+void conversation_free(struct conversation **conversation);
+
+/* After REPLY_DONE: checked by identity_user_valid. */
+const char *conversation_user(const struct conversation *conversation);
+uint64_t conversation_session(const struct conversation *conversation);
+/* For the log: "session=… mech=… proto=… peer=… tls=yes"; a static buffer. */
+const char *conversation_text(const struct conversation *conversation);
+/* After REPLY_REFUSED: one printable line of why, for the log only. */
+const char *conversation_why(const struct conversation *conversation);
+
+#endif
