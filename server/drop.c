@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/drop.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/identity.h"
+#include "server/log.h"
+
+/* A session that is just ending on another process gives its lock back within this. */
+enum { IN_USE_TRIES_COUNT = 10, IN_USE_PAUSE_MSECS = 20 };
+
+struct drop {
+	struct maildrop *maildrop;
+	int fd;
+	uint64_t session;
+	char user[LIMIT_USER_OCTETS + 1];
+};
+
+static enum refusal refusal_of(int err)
+{
+	switch (err) {
+	case MAILDROP_IN_USE:
+		return REFUSAL_IN_USE;
+	case MAILDROP_PERM:
+		return REFUSAL_PERM;
+	case MAILDROP_GONE:
+		return REFUSAL_GONE;
+	default:
+		return REFUSAL_TEMP;
+	}
+}
+
+static bool refuse(int fd, int err)
+{
+	uint8_t code = (uint8_t)refusal_of(err);
+	return msg_send(fd, MSG_STORE_REFUSED, &code, 1, -1) == MSG_OK;
+}
+
+static int open_patiently(
+    struct store *store, const char *user, const char *path, struct maildrop **maildrop_r)
+{
+	const struct timespec pause = {.tv_nsec = IN_USE_PAUSE_MSECS * 1000000L};
+	int err;
+	for (int i = 0; (err = maildrop_open(store, user, path, maildrop_r)) == MAILDROP_IN_USE; i++) {
+		if (i == IN_USE_TRIES_COUNT)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return err;
+}
+
+static bool read_open(struct drop *drop, const struct msg *open)
+{
+	struct msg_reader r = {open->body, open->len, false};
+	size_t len;
+	drop->session = msg_get_u64(&r);
+	bool sound = msg_get_u8(&r) == 0;
+	const uint8_t *user = msg_get_rest(&r, &len);
+	/* Auth has checked the name; it is checked again where it becomes a path. */
+	if (!sound || !msg_end(&r) || !identity_user_valid((const char *)user, len))
+		return false;
+	memcpy(drop->user, user, len);
+	drop->user[len] = '\0';
+	return true;
+}
+
+struct drop *drop_open(struct store *store, const struct config *config, const struct msg *open)
+{
+	char path[PATH_MAX];
+	struct drop *drop = calloc(1, sizeof *drop);
+	if (drop == NULL) {
+		close(open->fd);
+		return NULL;
+	}
+	drop->fd = open->fd;
+	int err = MAILDROP_PERM;
+	if (!read_open(drop, open))
+		log_error("auth asked for a maildrop of no sound name: refused");
+	else if (identity_maildir(config->maildir, drop->user, path) < 0)
+		log_error("user=%s has no sound path by the template \"%s\"", drop->user, config->maildir);
+	else
+		err = open_patiently(store, drop->user, path, &drop->maildrop);
+	if (err != MAILDROP_OK) {
+		log_info("refused session=%016" PRIx64 " user=%s: maildrop %s", drop->session, drop->user,
+		    err == MAILDROP_IN_USE ? "in use" : "cannot be opened");
+		refuse(drop->fd, err);
+		drop_free(&drop);
+		return NULL;
+	}
+	uint8_t buf[12];
+	struct msg_writer w = {buf, sizeof buf, 0, false};
+	msg_put_u32(&w, maildrop_count(drop->maildrop));
+	msg_put_u64(&w, maildrop_octets(drop->maildrop));
+	if (msg_send(drop->fd, MSG_STORE_OPENED, buf, w.len, -1) != MSG_OK)
+		drop_free(&drop);
+	return drop;
+}
+
+int drop_fd(const struct drop *drop)
+{
+	return drop->fd;
+}
+
+void drop_free(struct drop **drop)
+{
+	if (*drop == NULL)
+		return;
+	maildrop_close(&(*drop)->maildrop);
+	close((*drop)->fd);
+	free(*drop);
+	*drop = NULL;
+}
+
+/* ---- one message each ---- */
+
+struct listing {
+	struct msg_writer w;
+	enum list_kind kind;
+	uint32_t count;
+};
+
+static int list_entry(void *arg, uint32_t idx, const struct maildrop_entry *entry)
+{
+	struct listing *listing = arg;
+	(void)idx;
+	size_t before = listing->w.len;
+	if (listing->kind == LIST_OCTETS) {
+		msg_put_u64(&listing->w, entry->octets);
+	} else {
+		size_t len = strlen(entry->uidl);
+		msg_put_u8(&listing->w, (uint8_t)len);
+		msg_put_bytes(&listing->w, entry->uidl, len);
+	}
+	if (listing->w.bad) {
+		listing->w.len = before; /* full: the front asks again from here */
+		return 1;
+	}
+	listing->count++;
+	return 0;
+}
+
+static bool serve_list(struct drop *drop, const struct msg *msg, uint8_t *room)
+{
+	struct msg_reader r = {msg->body, msg->len, false};
+	uint8_t kind = msg_get_u8(&r);
+	uint32_t idx = msg_get_u32(&r), count = msg_get_u32(&r);
+	if (!msg_end(&r) || kind >= LIST_KIND_COUNT || count == 0)
+		return false;
+	struct listing listing = {
+	    .w = {room, LIMIT_MSG_LISTED_OCTETS, 0, false}, .kind = (enum list_kind)kind};
+	msg_put_u8(&listing.w, kind);
+	msg_put_u32(&listing.w, idx);
+	msg_put_u32(&listing.w, 0);
+	int err = maildrop_list(drop->maildrop, idx, count, list_entry, &listing);
+	if (err != MAILDROP_OK)
+		return refuse(drop->fd, err);
+	memcpy(room + 5, &listing.count, sizeof listing.count);
+	return msg_send(drop->fd, MSG_STORE_LISTED, room, listing.w.len, -1) == MSG_OK;
+}
+
+static bool serve_fetch(struct drop *drop, const struct msg *msg)
+{
+	struct msg_reader r = {msg->body, msg->len, false};
+	uint32_t idx = msg_get_u32(&r);
+	struct maildrop_message message;
+	int err = maildrop_fetch(drop->maildrop, idx, &message);
+	if (err != MAILDROP_OK)
+		return refuse(drop->fd, err);
+	uint8_t buf[28];
+	struct msg_writer w = {buf, sizeof buf, 0, false};
+	msg_put_u64(&w, message.offset);
+	msg_put_u64(&w, message.length);
+	msg_put_u64(&w, message.octets);
+	msg_put_u32(&w, message.flags);
+	bool sent = msg_send(drop->fd, MSG_STORE_MESSAGE, buf, w.len, message.fd) == MSG_OK;
+	close(message.fd);
+	return sent;
+}
+
+/* The lock is given back before the answer, so that a client that logs in again at once finds it free. */
+static bool serve_commit(struct drop *drop, const struct msg *msg)
+{
+	int err = msg->len == 0 ? MAILDROP_OK : maildrop_expunge(drop->maildrop, msg->body, msg->len);
+	maildrop_close(&drop->maildrop);
+	if (err == MAILDROP_OK) {
+		msg_send(drop->fd, MSG_STORE_COMMITTED, NULL, 0, -1);
+	} else {
+		log_warning("session=%016" PRIx64 " user=%s: some deleted messages could not be removed",
+		    drop->session, drop->user);
+		refuse(drop->fd, err);
+	}
+	return false;
+}
+
+bool drop_serve(struct drop *drop, uint8_t *room)
+{
+	struct msg msg;
+	int got = msg_recv(drop->fd, MSG_AT_STORE_OPEN, room, LIMIT_MSG_OCTETS, &msg);
+	if (got == MSG_AGAIN)
+		return true;
+	if (got == MSG_BAD)
+		log_error("session=%016" PRIx64 " user=%s: the front broke the message table: ended",
+		    drop->session, drop->user);
+	if (got != MSG_OK)
+		return false;
+	switch (msg.type) {
+	case MSG_FRONT_LIST:
+		return serve_list(drop, &msg, room);
+	case MSG_FRONT_FETCH:
+		return serve_fetch(drop, &msg);
+	case MSG_FRONT_COMMIT:
+		return serve_commit(drop, &msg);
+	default:
+		return false; /* the table allows no other */
+	}
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * store: the role that holds the mail. It opens the maildrop auth names, and then serves the front at the
+ * other end of that descriptor, which can ask about nothing else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/child.h"
+#include "server/drop.h"
+#include "server/log.h"
+#include "server/msg.h"
+#include "server/parent.h"
+#include "server/role.h"
+#include "server/sandbox.h"
+#include "server/store_loop.h"
+
+enum { WHY_OCTETS = 512 };
+
+struct server {
+	const struct role *role;
+	struct store_config config;
+	int door;
+};
+
+static void note(void *arg, const char *text)
+{
+	(void)arg;
+	log_warning("%s", text);
+}
+
+static struct store *open_store(const struct server *server)
+{
+	struct store *store = NULL;
+	if (store_open(&store, &server->config) < 0)
+		role_fail("cannot open the store");
+	return store;
+}
+
+/* ---- isolation = process: one maildrop ---- */
+
+/* Waits until fd is readable; ends when the parent is gone. A retired child that serves finishes first. */
+static void wait_for(int fd, int leash, bool serving)
+{
+	struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = leash, .events = POLLIN}};
+	for (;;) {
+		if (poll(fds, 2, -1) < 0)
+			continue;
+		if (fds[1].revents != 0) {
+			uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
+			struct msg msg;
+			int got = msg_recv(leash, MSG_AT_CHILD, buf, sizeof buf, &msg);
+			if (got != MSG_AGAIN && (got != MSG_OK || !serving))
+				_exit(0);
+		}
+		if (fds[0].revents != 0)
+			return;
+	}
+}
+
+static void session_main(void *arg, int leash) __attribute__((noreturn));
+static void session_main(void *arg, int leash)
+{
+	static uint8_t room[LIMIT_MSG_OCTETS];
+	struct server *server = arg;
+	char why[WHY_OCTETS];
+	struct msg msg;
+	int got;
+	child_keep((int[]){leash, server->door, server->config.mail_root}, 3);
+	if (sandbox_tighten(SANDBOX_STORE, why, sizeof why) < 0)
+		role_fail(why);
+	struct store *store = open_store(server);
+	do {
+		wait_for(server->door, leash, false);
+		got = msg_recv(server->door, MSG_AT_STORE_DOOR, room, sizeof room, &msg);
+	} while (got == MSG_AGAIN); /* another spare one took it */
+	if (got != MSG_OK || msg_send(leash, MSG_CHILD_TAKEN, NULL, 0, -1) != MSG_OK)
+		_exit(got == MSG_EOF ? 0 : 1);
+	close(server->door);
+	struct drop *drop = drop_open(store, server->role->config, &msg);
+	if (drop != NULL) {
+		do
+			wait_for(drop_fd(drop), leash, true);
+		while (drop_serve(drop, room));
+	}
+	drop_free(&drop);
+	store_close(&store);
+	_exit(0);
+}
+
+/* ---- the role ---- */
+
+void store_main(void *arg, int leash)
+{
+	const struct role *role = arg;
+	const struct config *config = role->config;
+	char why[WHY_OCTETS], index[PATH_MAX];
+	log_role("store");
+	/* A commit that has begun is finished; the leash says when to end. */
+	signal(SIGTERM, SIG_IGN);
+	struct server server = {.role = role, .door = role->doors->store[DOOR_SERVANT]};
+	child_keep((int[]){leash, server.door}, 2);
+	config_path(config, CONFIG_INDEX_DIR, index);
+	int root = open(config->mail_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0 || chdir(index) < 0) {
+		log_error("%s: %s", root < 0 ? config->mail_root : index, strerror(errno));
+		_exit(1);
+	}
+	/* "." is the index whether or not there is a chroot. */
+	server.config = (struct store_config){.mail_root = root, .index_dir = ".", .note = note};
+	bool process = config->isolation == ISOLATION_PROCESS;
+	const struct sandbox_path paths[] = {{config->mail_root, SANDBOX_WRITE}, {index, SANDBOX_WRITE}};
+	struct sandbox sandbox = {.role = process ? SANDBOX_STORE_PARENT : SANDBOX_STORE,
+	    .user = config->store_user,
+	    .chroot_dir = index,
+	    .paths = paths,
+	    .path_count = sizeof paths / sizeof paths[0]};
+	if (sandbox_enter(&sandbox, why, sizeof why) < 0)
+		role_fail(why);
+	if (!process)
+		store_loop(config, open_store(&server), server.door, leash);
+	struct parent_config parent = {
+	    session_main, &server, config->spare, config->sessions, "store session"};
+	parent_run(&parent, leash);
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/store_loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/drop.h"
+#include "server/log.h"
+#include "server/msg.h"
+#include "server/role.h"
+
+enum { STACK_OCTETS = 512 * 1024 };
+
+/* A maildrop, or one that is still to be opened. Belongs to the main thread or to one worker. */
+struct job {
+	struct job *next;
+	struct drop *drop; /* NULL: open first */
+	bool over;
+	struct event *event;
+	struct loop *loop;
+	struct msg open;
+	uint8_t open_body[LIMIT_MSG_FIXED_OCTETS + LIMIT_USER_OCTETS];
+};
+
+struct queue {
+	struct job *head, **tail;
+};
+
+struct loop {
+	const struct config *config;
+	struct store *store;
+	struct event_base *base;
+	int door, leash;
+	int done_pipe[2]; /* workers write one octet a job to wake the main thread */
+	size_t jobs;
+	bool retiring;
+	struct event *door_event;
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t some_work, none_busy;
+	struct queue work, done;
+	unsigned busy; /* workers that are doing something */
+};
+
+static void queue_init(struct queue *queue)
+{
+	queue->head = NULL;
+	queue->tail = &queue->head;
+}
+
+static void queue_put(struct queue *queue, struct job *job)
+{
+	job->next = NULL;
+	*queue->tail = job;
+	queue->tail = &job->next;
+}
+
+static struct job *queue_take(struct queue *queue)
+{
+	struct job *job = queue->head;
+	if (job != NULL && (queue->head = job->next) == NULL)
+		queue->tail = &queue->head;
+	return job;
+}
+
+/* ---- workers ---- */
+
+static void job_do(struct loop *loop, struct job *job, uint8_t *room)
+{
+	if (job->drop == NULL) {
+		job->drop = drop_open(loop->store, loop->config, &job->open);
+		job->over = job->drop == NULL;
+	} else {
+		job->over = !drop_serve(job->drop, room);
+	}
+	if (job->over)
+		drop_free(&job->drop); /* closing may sync: not on the main thread */
+}
+
+static void *worker(void *arg)
+{
+	struct loop *loop = arg;
+	uint8_t *room = malloc(LIMIT_MSG_OCTETS);
+	if (room == NULL)
+		role_fail("no memory");
+	pthread_mutex_lock(&loop->lock);
+	for (;;) {
+		struct job *job = queue_take(&loop->work);
+		if (job == NULL) {
+			pthread_cond_wait(&loop->some_work, &loop->lock);
+			continue;
+		}
+		loop->busy++;
+		pthread_mutex_unlock(&loop->lock);
+		job_do(loop, job, room);
+		pthread_mutex_lock(&loop->lock);
+		if (--loop->busy == 0)
+			pthread_cond_signal(&loop->none_busy);
+		bool first = loop->done.head == NULL;
+		queue_put(&loop->done, job);
+		/* A full pipe already wakes the main thread. */
+		if (first && write(loop->done_pipe[1], "", 1) < 0 && errno != EAGAIN)
+			role_fail("a pipe to ourselves broke");
+	}
+	return NULL;
+}
+
+static void workers_start(struct loop *loop)
+{
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_OCTETS);
+	for (unsigned i = 0; i < loop->config->store_threads; i++) {
+		pthread_t thread;
+		if (pthread_create(&thread, &attr, worker, loop) != 0)
+			role_fail("cannot start a thread");
+		pthread_detach(thread);
+	}
+	pthread_attr_destroy(&attr);
+}
+
+/* ---- the main thread ---- */
+
+static void hand_out(struct job *job)
+{
+	struct loop *loop = job->loop;
+	pthread_mutex_lock(&loop->lock);
+	queue_put(&loop->work, job);
+	pthread_cond_signal(&loop->some_work);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+static void on_maildrop(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	hand_out(arg); /* the event fires once; on_done adds it again */
+}
+
+static void job_free(struct job *job)
+{
+	struct loop *loop = job->loop;
+	if (job->event != NULL)
+		event_free(job->event);
+	drop_free(&job->drop);
+	free(job);
+	if (--loop->jobs == 0 && loop->retiring)
+		_exit(0);
+}
+
+static void job_wait(struct job *job)
+{
+	if (job->event == NULL)
+		job->event = event_new(job->loop->base, drop_fd(job->drop), EV_READ, on_maildrop, job);
+	if (job->event == NULL || event_add(job->event, NULL) < 0)
+		job_free(job);
+}
+
+static void on_done(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *loop = arg;
+	char wakes[64];
+	(void)what;
+	while (read(fd, wakes, sizeof wakes) > 0)
+		continue;
+	pthread_mutex_lock(&loop->lock);
+	struct job *job = loop->done.head;
+	queue_init(&loop->done);
+	pthread_mutex_unlock(&loop->lock);
+	while (job != NULL) {
+		struct job *next = job->next;
+		if (job->over)
+			job_free(job);
+		else
+			job_wait(job);
+		job = next;
+	}
+}
+
+static void on_door(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *loop = arg;
+	(void)what;
+	struct job *job = calloc(1, sizeof *job);
+	if (job == NULL)
+		return;
+	job->loop = loop;
+	int got = msg_recv(fd, MSG_AT_STORE_DOOR, job->open_body, sizeof job->open_body, &job->open);
+	if (got != MSG_OK) {
+		free(job);
+		if (got == MSG_EOF)
+			_exit(0);
+		return;
+	}
+	loop->jobs++;
+	hand_out(job);
+}
+
+static void on_leash(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *loop = arg;
+	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
+	struct msg msg;
+	(void)what;
+	int got = msg_recv(fd, MSG_AT_CHILD, buf, sizeof buf, &msg);
+	if (got == MSG_AGAIN)
+		return;
+	loop->retiring = true;
+	event_del(loop->door_event);
+	if (got == MSG_OK && loop->jobs != 0)
+		return;
+	/* What a worker is in the middle of is finished: it may be unlinking. */
+	pthread_mutex_lock(&loop->lock);
+	queue_init(&loop->work);
+	while (loop->busy != 0)
+		pthread_cond_wait(&loop->none_busy, &loop->lock);
+	_exit(0);
+}
+
+static struct event *must_watch(struct loop *loop, int fd, event_callback_fn fn)
+{
+	struct event *event = event_new(loop->base, fd, EV_READ | EV_PERSIST, fn, loop);
+	if (event == NULL || event_add(event, NULL) < 0)
+		role_fail("no memory");
+	return event;
+}
+
+void store_loop(const struct config *config, struct store *store, int door, int leash)
+{
+	struct loop loop = {.config = config, .store = store, .door = door, .leash = leash};
+	loop.base = event_base_new();
+	if (loop.base == NULL || pipe2(loop.done_pipe, O_NONBLOCK | O_CLOEXEC) < 0)
+		role_fail("cannot make an event loop");
+	pthread_mutex_init(&loop.lock, NULL);
+	pthread_cond_init(&loop.some_work, NULL);
+	pthread_cond_init(&loop.none_busy, NULL);
+	queue_init(&loop.work);
+	queue_init(&loop.done);
+	workers_start(&loop);
+	loop.door_event = must_watch(&loop, door, on_door);
+	must_watch(&loop, leash, on_leash);
+	must_watch(&loop, loop.done_pipe[0], on_done);
+	role_ready(leash, 0, false);
+	event_base_dispatch(loop.base);
+	role_fail("the event loop ended");
+}
