@@ -1,8 +1,199 @@
 /* SPDX-License-Identifier: ISC */
+/*
+ * kpopd: the command line, the pid file, going into the background. The rest is master's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
 
-int main(void)
+#include "server/config.h"
+#include "server/folders.h"
+#include "server/listeners.h"
+#include "server/log.h"
+#include "server/master.h"
+#include "server/notify.h"
+
+struct options {
+	const char *config;
+	bool foreground, test;
+};
+
+static void usage(FILE *out)
 {
-	puts("kpopd " KPOPD_VERSION);
-	return 0;
+	fputs("usage: kpopd [-f] [-c FILE]   serve (-f: stay in the foreground)\n"
+	      "       kpopd -t [-c FILE]     test the configuration\n"
+	      "       kpopd -V               print the version\n",
+	    out);
+}
+
+static struct options options_read(int argc, char **argv)
+{
+	struct options options = {.config = KPOPD_SYSCONFDIR "/kpopd/kpopd.conf"};
+	int c;
+	while ((c = getopt(argc, argv, "c:fthV")) != -1)
+		switch (c) {
+		case 'c':
+			options.config = optarg;
+			break;
+		case 'f':
+			options.foreground = true;
+			break;
+		case 't':
+			options.test = true;
+			break;
+		case 'V':
+			puts("kpopd " KPOPD_VERSION);
+			exit(0);
+		case 'h':
+			usage(stdout);
+			exit(0);
+		default:
+			usage(stderr);
+			exit(EX_USAGE);
+		}
+	if (optind != argc) {
+		usage(stderr);
+		exit(EX_USAGE);
+	}
+	return options;
+}
+
+/* Libraries listen to the environment; nothing of the invoker's may steer them. */
+static void environment_clear(void)
+{
+	const char *zone = getenv("TZ");
+	char *keep = zone != NULL ? strdup(zone) : NULL;
+	clearenv();
+	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	if (keep != NULL)
+		setenv("TZ", keep, 1);
+	free(keep);
+}
+
+/* The lock on the file, not the number in it, says whether another kpopd serves this configuration. */
+static int pid_file_open(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0) {
+		fprintf(stderr, "kpopd: %s: %s\n", path, strerror(errno));
+		exit(1);
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		fprintf(stderr, "kpopd: %s is locked: another kpopd is running with this pid_file\n", path);
+		exit(1);
+	}
+	return fd;
+}
+
+static void pid_file_write(int fd)
+{
+	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
+		log_warning("cannot write the pid file: %s", strerror(errno));
+}
+
+/* Tells the waiting parent of daemonize() that clients are served. */
+static void started(void *arg)
+{
+	int *pipe_end = arg;
+	if (*pipe_end >= 0) {
+		ssize_t n = write(*pipe_end, "", 1);
+		(void)n; /* the parent may have been killed: then nobody waits */
+		close(*pipe_end);
+		*pipe_end = -1;
+	}
+}
+
+/* The parent stays until the server serves or has failed, so that its exit status is the truth. */
+static int daemonize(bool keep_stderr)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		perror("kpopd: pipe");
+		exit(1);
+	}
+	pid_t pid = fork();
+	if (pid < 0) {
+		perror("kpopd: fork");
+		exit(1);
+	}
+	if (pid > 0) {
+		char byte;
+		close(ends[1]);
+		if (read(ends[0], &byte, 1) == 1)
+			_exit(0);
+		int wait_status;
+		waitpid(pid, &wait_status, 0);
+		_exit(WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != 0 ? WEXITSTATUS(wait_status) : 1);
+	}
+	close(ends[0]);
+	setsid();
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		if (!keep_stderr)
+			dup2(null, STDERR_FILENO);
+		close(null);
+	}
+	return ends[1];
+}
+
+/* Low numbers must be taken, or a socket could land where a library prints its complaints. */
+static void standard_descriptors_open(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	char why[512];
+	standard_descriptors_open();
+	struct options options = options_read(argc, argv);
+	/* A reload reads the same file, from another working directory. */
+	char path[PATH_MAX];
+	struct config *config =
+	    config_read(realpath(options.config, path) != NULL ? path : options.config, why, sizeof why);
+	if (config == NULL) {
+		fprintf(stderr, "kpopd: %s\n", why);
+		return EX_CONFIG;
+	}
+	if (options.test) {
+		printf("kpopd: %s: the configuration is sound\n", options.config);
+		config_free(&config);
+		return 0;
+	}
+	listeners_inherit();
+	notify_open();
+	umask(022);
+	if (folders_make(config, why, sizeof why) < 0) {
+		fprintf(stderr, "kpopd: %s\n", why);
+		return EX_CONFIG;
+	}
+	int pid_file = pid_file_open(config->pid_file);
+	log_open(config->log_target, config->log_debug);
+	log_role("master");
+	int pipe_end = options.foreground ? -1 : daemonize(config->log_target == LOG_TO_STDERR);
+	environment_clear();
+	if (chdir("/") < 0)
+		log_warning("chdir /: %s", strerror(errno));
+	pid_file_write(pid_file);
+	char *pid_path = strdup(config->pid_file);
+	int status = master_run(config, started, &pipe_end);
+	if (pid_path != NULL)
+		unlink(pid_path);
+	free(pid_path);
+	return status;
 }

@@ -10,19 +10,16 @@
  * Bodies, in order of their fields:
  *   FRONT_START      u64 session, u8 protocol (enum protocol), u8 tls, u8 mechanism (index into
  *                    config->mechanisms, or MECHANISM_ of mechanism.h), u8 has_initial, 18 octets peer
- *                    (struct peer), u16 reserved 0, then the initial response.   fd: auth's end of the conversation
- *   FRONT_STEP       the client's token; for USERPASS "user NUL password", APOP "user NUL digest", KPOP the user
- *   AUTH_MORE        the challenge; for APOP the timestamp; for KPOP the octets that answer the AP-REQ
- *   AUTH_DONE        the user's name, for the log only.                         fd: the maildrop
+ *                    (struct peer), u16 reserved 0, then the initial response.   fd: auth's end of the
+ * conversation FRONT_STEP       the client's token; for USERPASS "user NUL password", APOP "user NUL digest",
+ * KPOP the user AUTH_MORE        the challenge; for APOP the timestamp; for KPOP the octets that answer the
+ * AP-REQ AUTH_DONE        the user's name, for the log only.                         fd: the maildrop
  *   AUTH_FAIL        u8 enum refusal, then for KPOP a KRB-ERROR frame
- *   AUTH_OPEN        u64 session, u8 reserved 0, the user's name.               fd: the store's end of the maildrop
- *   STORE_OPENED     u32 messages, u64 octets
- *   STORE_REFUSED    u8 enum refusal
- *   FRONT_LIST       u8 enum list_kind, u32 idx, u32 count
- *   STORE_LISTED     u8 enum list_kind, u32 idx (first), u32 count, then the entries:
- *                    LIST_OCTETS: u64 octets each; LIST_UIDLS: u8 length and as many octets each
- *   FRONT_FETCH      u32 idx
- *   STORE_MESSAGE    u64 offset, u64 length, u64 octets, u32 WIRE_ flags.       fd: the message
+ *   AUTH_OPEN        u64 session, u8 reserved 0, the user's name.               fd: the store's end of the
+ * maildrop STORE_OPENED     u32 messages, u64 octets STORE_REFUSED    u8 enum refusal FRONT_LIST       u8
+ * enum list_kind, u32 idx, u32 count STORE_LISTED     u8 enum list_kind, u32 idx (first), u32 count, then the
+ * entries: LIST_OCTETS: u64 octets each; LIST_UIDLS: u8 length and as many octets each FRONT_FETCH      u32
+ * idx STORE_MESSAGE    u64 offset, u64 length, u64 octets, u32 WIRE_ flags.       fd: the message
  *   FRONT_COMMIT     the marks, one bit a message; ends the maildrop
  *   STORE_COMMITTED  empty; a failure comes as STORE_REFUSED
  *   CHILD_READY      u32 bits of the mechanisms that can work (auth), u8 KPOP can work
@@ -62,17 +59,17 @@ enum msg_type {
 
 /* What the receiver is waiting for; a row of the table names the states it is allowed in. */
 enum msg_state {
-	MSG_AT_AUTH_DOOR = 1 << 0,    /* auth, on the door: a new conversation */
-	MSG_AT_AUTH_STEP = 1 << 1,    /* auth, in a conversation: the client's next token */
-	MSG_AT_FRONT_AUTH = 1 << 2,   /* front, in a conversation */
-	MSG_AT_STORE_DOOR = 1 << 3,   /* store, on the door: a maildrop to open */
-	MSG_AT_STORE_OPEN = 1 << 4,   /* store, on an open maildrop */
+	MSG_AT_AUTH_DOOR = 1 << 0,     /* auth, on the door: a new conversation */
+	MSG_AT_AUTH_STEP = 1 << 1,     /* auth, in a conversation: the client's next token */
+	MSG_AT_FRONT_AUTH = 1 << 2,    /* front, in a conversation */
+	MSG_AT_STORE_DOOR = 1 << 3,    /* store, on the door: a maildrop to open */
+	MSG_AT_STORE_OPEN = 1 << 4,    /* store, on an open maildrop */
 	MSG_AT_FRONT_OPENING = 1 << 5, /* front, after AUTH_DONE */
 	MSG_AT_FRONT_LIST = 1 << 6,
 	MSG_AT_FRONT_FETCH = 1 << 7,
 	MSG_AT_FRONT_COMMIT = 1 << 8,
-	MSG_AT_PARENT = 1 << 9,       /* parent, on a child's leash */
-	MSG_AT_CHILD = 1 << 10,       /* child, on its leash */
+	MSG_AT_PARENT = 1 << 9, /* parent, on a child's leash */
+	MSG_AT_CHILD = 1 << 10, /* child, on its leash */
 };
 
 /* Why a login or an operation was refused; decides the response code on the wire (RFC 2449, 3206). */
@@ -104,7 +101,8 @@ struct msg {
 /* A SOCK_SEQPACKET pair, close-on-exec, non-blocking. 0 or -1 with errno. */
 int msg_pair(int pair_r[2]);
 
-/* Never blocks. fd -1: none; fd stays the caller's. MSG_AGAIN, MSG_EOF, MSG_BAD (also: outside the table's bounds). */
+/* Never blocks. fd -1: none; fd stays the caller's. MSG_AGAIN, MSG_EOF, MSG_BAD (also: outside the table's
+ * bounds). */
 int msg_send(int sock, enum msg_type type, const void *body, size_t len, int fd);
 /* state: one or more MSG_AT_ bits. buf is LIMIT_MSG_OCTETS or larger. Never blocks. */
 int msg_recv(int sock, unsigned state, void *buf, size_t size, struct msg *msg_r);
@@ -130,9 +128,9 @@ uint8_t msg_get_u8(struct msg_reader *r);
 uint16_t msg_get_u16(struct msg_reader *r);
 uint32_t msg_get_u32(struct msg_reader *r);
 uint64_t msg_get_u64(struct msg_reader *r);
-const uint8_t *msg_get_bytes(struct msg_reader *r, size_t len);       /* a view; NULL when bad */
-const uint8_t *msg_get_rest(struct msg_reader *r, size_t *len_r);     /* everything left */
-bool msg_end(const struct msg_reader *r);                             /* all read, nothing bad */
+const uint8_t *msg_get_bytes(struct msg_reader *r, size_t len);   /* a view; NULL when bad */
+const uint8_t *msg_get_rest(struct msg_reader *r, size_t *len_r); /* everything left */
+bool msg_end(const struct msg_reader *r);                         /* all read, nothing bad */
 
 /* Where a client comes from, as it travels in FRONT_START. */
 struct peer {
