@@ -6,9 +6,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,6 +104,8 @@ static void on_generation(void *arg, struct generation *generation, enum generat
 		if (master->live != NULL) {
 			log_error("the new configuration does not work; the configuration stays as it was");
 			notify_ready();
+			if (master->reload_again)
+				reload(master);
 		} else {
 			master->status = 1;
 		}
@@ -224,6 +228,27 @@ static struct event *watch_signals(struct master *master)
 	return event;
 }
 
+/* A shared front holds up to four descriptors a client, a shared store as many a maildrop. */
+static void raise_descriptor_limit(const struct config *config)
+{
+	enum { EACH_COUNT = 4, BASE_COUNT = 256 };
+	struct rlimit limit;
+	rlim_t wanted = (rlim_t)config->sessions * EACH_COUNT + BASE_COUNT;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+		return;
+	limit.rlim_cur = wanted;
+	if (limit.rlim_max < wanted && geteuid() == 0)
+		limit.rlim_max = wanted;
+	if (limit.rlim_cur > limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		log_warning("%u sessions may need %ju descriptors a process; the limit is %ju (LimitNOFILE=, "
+			    "ulimit -n)",
+		    config->sessions, (uintmax_t)wanted, (uintmax_t)limit.rlim_max);
+	}
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warning("cannot raise the limit of descriptors: %s", strerror(errno));
+}
+
 int master_run(struct config *config, void (*started)(void *arg), void *arg)
 {
 	struct master master = {.started = started, .arg = arg};
@@ -235,6 +260,7 @@ int master_run(struct config *config, void (*started)(void *arg), void *arg)
 		config_free(&config);
 		return 1;
 	}
+	raise_descriptor_limit(config);
 	begin(&master, config);
 	if (master.starting == NULL)
 		master.status = 1;
