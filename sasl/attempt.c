@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The library's questions about one exchange: who is this name, does this password fit, may this user
+ * act for that one.
+ */
+#include "attempt.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "library.h"
+
+void attempt_explain(struct saslx *exchange, bool trouble, const char *format, ...)
+{
+	va_list args;
+
+	if (trouble)
+		exchange->trouble = true;
+	if (exchange->why[0] != '\0')
+		return;
+	va_start(args, format);
+	vsnprintf(exchange->why, sizeof(exchange->why), format, args);
+	va_end(args);
+	for (char *at = exchange->why; *at != '\0'; at++)
+		if (*at < ' ' || *at > '~')
+			*at = '?';
+}
+
+bool attempt_user(const char *name, size_t len, char *user_r)
+{
+	const struct saslx_config *config = &library_get()->config;
+
+	if (len == 0 || len > SASLX_USER_OCTETS || memchr(name, '\0', len) != NULL ||
+	    !config->user_valid(config->arg, name, len))
+		return false;
+	memcpy(user_r, name, len);
+	user_r[len] = '\0';
+	return true;
+}
+
+/* len 0 means that in is a string. out has room for out_max octets and a NUL in the library's buffer. */
+static int canon_user(sasl_conn_t *conn, void *context, const char *in, unsigned len, unsigned flags,
+    const char *user_realm, char *out, unsigned out_max, unsigned *out_len)
+{
+	struct saslx *exchange = context;
+	char user[SASLX_USER_OCTETS + 1];
+
+	(void)conn;
+	(void)flags;
+	(void)user_realm;
+	if (len == 0)
+		len = (unsigned)strnlen(in, SASLX_USER_OCTETS + 1);
+	if (!attempt_user(in, len, user) || len >= out_max) {
+		attempt_explain(exchange, false, "a name that cannot be a user's");
+		return SASL_BADPROT;
+	}
+	memcpy(out, user, len + 1);
+	*out_len = len;
+	return SASL_OK;
+}
+
+static int checkpass(sasl_conn_t *conn, void *context, const char *user, const char *password_secret,
+    unsigned len, struct propctx *propctx)
+{
+	struct saslx *exchange = context;
+	struct secrets *secrets = library_get()->config.secrets;
+	int rc;
+
+	(void)conn;
+	(void)propctx;
+	if (secrets == NULL)
+		return SASL_BADAUTH;
+	rc = secrets_verify(secrets, user, password_secret, len);
+	if (rc == SECRETS_OK)
+		return SASL_OK;
+	if (rc == SECRETS_TEMP)
+		attempt_explain(exchange, true, "the secrets cannot be read: %s", strerror(errno));
+	else
+		attempt_explain(exchange, false, "wrong password, or no such user");
+	return SASL_BADAUTH;
+}
+
+static int proxy_policy(sasl_conn_t *conn, void *context, const char *requested, unsigned requested_len,
+    const char *user, unsigned user_len, const char *realm, unsigned realm_len, struct propctx *propctx)
+{
+	struct saslx *exchange = context;
+
+	(void)conn;
+	(void)realm;
+	(void)realm_len;
+	(void)propctx;
+	if (requested_len == user_len && memcmp(requested, user, user_len) == 0)
+		return SASL_OK;
+	attempt_explain(exchange, false, "%.*s wants to act as another user", (int)user_len, user);
+	return SASL_NOAUTHZ;
+}
+
+/*
+ * What the library says while an exchange runs is kept for saslx_why. When our check has refused a
+ * password it still looks for another way to check it and complains that there is none: the reason is
+ * noted by then, and the complaint is dropped.
+ */
+static int log_line(void *context, int level, const char *message)
+{
+	struct saslx *exchange = context;
+
+	if (level != SASL_LOG_NONE && level <= SASL_LOG_WARN && message != NULL)
+		attempt_explain(exchange, false, "%s", message);
+	return SASL_OK;
+}
+
+void attempt_set_callbacks(struct saslx *exchange)
+{
+	const sasl_callback_t callbacks[ATTEMPT_CALLBACKS_COUNT] = {
+	    {SASL_CB_GETOPT, LIBRARY_CALLBACK(library_getopt), NULL},
+	    {SASL_CB_LOG, LIBRARY_CALLBACK(log_line), exchange},
+	    {SASL_CB_CANON_USER, LIBRARY_CALLBACK(canon_user), exchange},
+	    {SASL_CB_SERVER_USERDB_CHECKPASS, LIBRARY_CALLBACK(checkpass), exchange},
+	    {SASL_CB_PROXY_POLICY, LIBRARY_CALLBACK(proxy_policy), exchange},
+	    {SASL_CB_LIST_END, NULL, NULL},
+	};
+
+	memcpy(exchange->callbacks, callbacks, sizeof(callbacks));
+}
+
+struct saslx *attempt_of(const sasl_utils_t *utils)
+{
+	sasl_callback_ft proc = NULL;
+	void *context = NULL;
+
+	if (utils->getcallback(utils->conn, SASL_CB_CANON_USER, &proc, &context) != SASL_OK ||
+	    proc != LIBRARY_CALLBACK(canon_user))
+		return NULL;
+	return context;
+}

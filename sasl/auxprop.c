@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The library's auxiliary properties, from our secrets: this is how the stock SCRAM and CRAM-MD5 get at
+ * a user's keys. Users we do not have get an answer of the same shape.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "attempt.h"
+#include "library.h"
+
+#define PROPERTY_KEYS "*authPassword"     /* SCRAM keys, RFC 5803 */
+#define PROPERTY_PASSWORD "*userPassword" /* the password itself */
+
+static bool asked(const struct propval *values, const char *name)
+{
+	for (; values != NULL && values->name != NULL; values++)
+		if (strcmp(values->name, name) == 0)
+			return true;
+	return false;
+}
+
+static int give(sasl_server_params_t *sparams, const char *name, struct secrets *secrets, const char *user,
+    const char *hash)
+{
+	char value_secret[SECRETS_VALUE_OCTETS];
+	int rc = hash != NULL ? secrets_scram(secrets, user, hash, value_secret)
+			      : secrets_plain(secrets, user, value_secret);
+
+	if (rc != SECRETS_OK)
+		return rc;
+	rc = sparams->utils->prop_set(sparams->propctx, name, value_secret, -1) == SASL_OK ? SECRETS_OK
+											   : SECRETS_TEMP;
+	OPENSSL_cleanse(value_secret, sizeof(value_secret));
+	return rc;
+}
+
+/*
+ * SCRAM asks for both properties and, given the password, would derive keys anew with a salt of this
+ * process: who asks for keys gets keys.
+ */
+static int lookup(
+    void *glob_context, sasl_server_params_t *sparams, unsigned flags, const char *user, unsigned len)
+{
+	struct saslx *exchange = attempt_of(sparams->utils);
+	struct secrets *secrets = library_get()->config.secrets;
+	const struct propval *values = sparams->utils->prop_get(sparams->propctx);
+	char name[SASLX_USER_OCTETS + 1];
+	int rc = SECRETS_OK;
+
+	(void)glob_context;
+	/* Our properties are of the authenticated user, not of the one to act as. */
+	if ((flags & SASL_AUXPROP_AUTHZID) != 0 || exchange == NULL || secrets == NULL)
+		return SASL_OK;
+	if (!attempt_user(user, len, name))
+		return SASL_BADPROT;
+	if (asked(values, PROPERTY_KEYS)) {
+		rc = give(sparams, PROPERTY_KEYS, secrets, name, "SHA-256");
+		if (rc == SECRETS_OK)
+			rc = give(sparams, NULL, secrets, name, "SHA-1");
+	} else if (asked(values, PROPERTY_PASSWORD)) {
+		rc = give(sparams, PROPERTY_PASSWORD, secrets, name, NULL);
+	}
+	if (rc == SECRETS_OK)
+		return SASL_OK;
+	attempt_explain(exchange, true, "the secrets cannot be read: %s", strerror(errno));
+	return SASL_FAIL;
+}
+
+static int auxprop_init(const sasl_utils_t *utils, int max_version, int *out_version,
+    sasl_auxprop_plug_t **plug, const char *plugname)
+{
+	static char name[] = "kpopd";
+	static sasl_auxprop_plug_t ours = {.auxprop_lookup = lookup, .name = name};
+
+	(void)utils;
+	(void)plugname;
+	if (max_version < SASL_AUXPROP_PLUG_VERSION)
+		return SASL_BADVERS;
+	*out_version = SASL_AUXPROP_PLUG_VERSION;
+	*plug = &ours;
+	return SASL_OK;
+}
+
+int auxprop_register(void)
+{
+	return sasl_auxprop_add_plugin("kpopd", auxprop_init);
+}

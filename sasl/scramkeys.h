@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * scramkeys: the key derivation of SCRAM (RFC 5802 section 3), and nothing of its messages.
+ *
+ * For secrets.c, which stores what comes out of it.
+ */
+#ifndef KPOPD_SASL_SCRAMKEYS_H
+#define KPOPD_SASL_SCRAMKEYS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum scram_hash { SCRAM_SHA1 = 0, SCRAM_SHA256, SCRAM_HASH_COUNT };
+
+#define SCRAM_SALT_OCTETS 16u
+#define SCRAM_KEY_OCTETS 32u /* room for the longest key; SHA-1 uses the first 20 */
+
+struct scramkeys {
+	uint32_t iterations;
+	uint8_t salt[SCRAM_SALT_OCTETS];
+	uint8_t stored[SCRAM_KEY_OCTETS];
+	uint8_t server[SCRAM_KEY_OCTETS];
+};
+
+/* "SHA-1", "SHA-256"; how long its keys are. */
+const char *scramkeys_name(enum scram_hash hash);
+size_t scramkeys_octets(enum scram_hash hash);
+
+/*
+ * StoredKey and ServerKey of a password from keys->salt and keys->iterations, which the caller has set.
+ * salt_len is given for the sake of test vectors; ours are SCRAM_SALT_OCTETS. 0, or -1: libcrypto failed.
+ */
+int scramkeys_derive(enum scram_hash hash, const void *password_secret, size_t len, const void *salt,
+    size_t salt_len, struct scramkeys *keys);
+
+/*
+ * What a storage value of SCRAM looks like (RFC 5803): "SCRAM-SHA-1$4096:salt$StoredKey:ServerKey".
+ * text_r has size octets; 0, or -1 when they do not suffice.
+ */
+int scramkeys_format(enum scram_hash hash, const struct scramkeys *keys, char *text_r, size_t size);
+
+#endif

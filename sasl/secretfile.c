@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: ISC */
+#include "secretfile.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <lmdb.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
+#define FILE_VERSION 1
+#define FILE_MAP_OCTETS ((size_t)64 << 20) /* about 100,000 users; grows when it is full */
+#define FILE_MAP_MAX_OCTETS ((size_t)4 << 30)
+#define FILE_READERS_COUNT 512 /* auth processes and tools at work at one moment */
+#define FILE_MODE 0600
+
+struct secretfile {
+	char *path;
+	bool writer;
+	MDB_env *env; /* NULL: not open now */
+	dev_t dev;
+	ino_t ino;
+};
+
+/* LMDB mixes errno values with negative codes of its own. */
+static int trouble(int rc)
+{
+	if (rc > 0)
+		errno = rc;
+	else if (rc == MDB_MAP_FULL)
+		errno = ENOSPC;
+	else if (rc == MDB_READERS_FULL)
+		errno = EAGAIN;
+	else
+		errno = EIO;
+	return SECRETS_TEMP;
+}
+
+static void env_close(struct secretfile *file)
+{
+	if (file->env != NULL)
+		mdb_env_close(file->env);
+	file->env = NULL;
+}
+
+static int env_open(struct secretfile *file)
+{
+	unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (file->writer ? 0u : MDB_RDONLY);
+	mdb_filehandle_t fd;
+	struct stat st;
+	int rc, dead;
+
+	rc = mdb_env_create(&file->env);
+	if (rc != 0)
+		return rc;
+	if ((rc = mdb_env_set_mapsize(file->env, FILE_MAP_OCTETS)) == 0 &&
+	    (rc = mdb_env_set_maxreaders(file->env, FILE_READERS_COUNT)) == 0 &&
+	    (rc = mdb_env_open(file->env, file->path, flags, FILE_MODE)) == 0 &&
+	    (rc = mdb_reader_check(file->env, &dead)) == 0 && (rc = mdb_env_get_fd(file->env, &fd)) == 0)
+		rc = fstat(fd, &st) < 0 ? errno : 0;
+	if (rc != 0) {
+		env_close(file);
+		return rc;
+	}
+	file->dev = st.st_dev;
+	file->ino = st.st_ino;
+	return 0;
+}
+
+/*
+ * What root makes must be readable by the server, whose directory this is. The files are made as that
+ * user rather than given to it afterwards, so that a link planted there leads nowhere root alone may go.
+ */
+static int env_open_as_owner(struct secretfile *file)
+{
+	char *copy = strdup(file->path);
+	struct stat st;
+	int rc;
+
+	if (copy == NULL)
+		return ENOMEM;
+	rc = stat(dirname(copy), &st) < 0 ? errno : 0;
+	free(copy);
+	if (rc != 0)
+		return rc;
+	if (geteuid() != 0 || st.st_uid == 0)
+		return env_open(file);
+	if (setegid(st.st_gid) < 0 || seteuid(st.st_uid) < 0)
+		rc = errno;
+	else
+		rc = env_open(file);
+	if (seteuid(0) < 0 || setegid(getgid()) < 0)
+		rc = errno;
+	return rc;
+}
+
+/* For a reader: the file that lies at the path now is open. */
+static int refresh(struct secretfile *file)
+{
+	struct stat st;
+	int rc;
+
+	if (file->writer)
+		return SECRETS_OK;
+	if (stat(file->path, &st) < 0) {
+		rc = errno;
+		env_close(file);
+		return trouble(rc);
+	}
+	if (file->env != NULL && st.st_dev == file->dev && st.st_ino == file->ino)
+		return SECRETS_OK;
+	env_close(file);
+	rc = env_open(file);
+	return rc == 0 ? SECRETS_OK : trouble(rc);
+}
+
+static int begin(struct secretfile *file, bool write, MDB_txn **txn_r, MDB_dbi *dbi_r)
+{
+	int rc = mdb_txn_begin(file->env, NULL, write ? 0 : MDB_RDONLY, txn_r);
+
+	/* Another process made the map larger. */
+	if (rc == MDB_MAP_RESIZED && (rc = mdb_env_set_mapsize(file->env, 0)) == 0)
+		rc = mdb_txn_begin(file->env, NULL, write ? 0 : MDB_RDONLY, txn_r);
+	if (rc == 0 && (rc = mdb_dbi_open(*txn_r, NULL, 0, dbi_r)) != 0)
+		mdb_txn_abort(*txn_r);
+	return rc;
+}
+
+static MDB_val user_key(const char *user, char *buf)
+{
+	size_t len = strnlen(user, SECRETS_USER_OCTETS);
+
+	buf[0] = 'u';
+	memcpy(buf + 1, user, len);
+	return (MDB_val){.mv_data = buf, .mv_size = len + 1};
+}
+
+static MDB_val key_key(void)
+{
+	static char name[] = "k";
+
+	return (MDB_val){.mv_data = name, .mv_size = 1};
+}
+
+/* The key is made once, in the same transaction that finds it missing. */
+static int make_key(struct secretfile *file)
+{
+	uint8_t bytes[1 + RECORD_FILE_KEY_OCTETS] = {FILE_VERSION};
+	MDB_val key = key_key(), value = {.mv_data = bytes, .mv_size = sizeof(bytes)};
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	int rc;
+
+	if (RAND_bytes(bytes + 1, RECORD_FILE_KEY_OCTETS) != 1)
+		return EIO;
+	if ((rc = begin(file, true, &txn, &dbi)) != 0)
+		return rc;
+	rc = mdb_put(txn, dbi, &key, &value, MDB_NOOVERWRITE);
+	OPENSSL_cleanse(bytes, sizeof(bytes));
+	if (rc != 0) {
+		mdb_txn_abort(txn);
+		return rc == MDB_KEYEXIST ? 0 : rc;
+	}
+	return mdb_txn_commit(txn);
+}
+
+int secretfile_open(struct secretfile **file_r, const char *path, bool writer)
+{
+	struct secretfile *file = calloc(1, sizeof(*file));
+	int rc = 0;
+
+	*file_r = NULL;
+	if (file == NULL || (file->path = strdup(path)) == NULL) {
+		free(file);
+		return trouble(ENOMEM);
+	}
+	file->writer = writer;
+	if (writer && ((rc = env_open_as_owner(file)) != 0 || (rc = make_key(file)) != 0)) {
+		secretfile_close(&file);
+		return trouble(rc);
+	}
+	*file_r = file;
+	return SECRETS_OK;
+}
+
+void secretfile_close(struct secretfile **file)
+{
+	if (*file == NULL)
+		return;
+	env_close(*file);
+	free((*file)->path);
+	free(*file);
+	*file = NULL;
+}
+
+static int copy_key(MDB_txn *txn, MDB_dbi dbi, uint8_t *key_r)
+{
+	MDB_val key = key_key(), value;
+	int rc = mdb_get(txn, dbi, &key, &value);
+	const uint8_t *bytes = value.mv_data;
+
+	if (rc != 0)
+		return rc;
+	if (value.mv_size != 1 + RECORD_FILE_KEY_OCTETS || bytes[0] != FILE_VERSION)
+		return MDB_VERSION_MISMATCH;
+	memcpy(key_r, bytes + 1, RECORD_FILE_KEY_OCTETS);
+	return 0;
+}
+
+static int copy_record(const MDB_val *value, uint8_t *record_r, size_t *len_r)
+{
+	if (value->mv_size > RECORD_OCTETS)
+		return MDB_CORRUPTED;
+	memcpy(record_r, value->mv_data, value->mv_size);
+	*len_r = value->mv_size;
+	return 0;
+}
+
+int secretfile_get(
+    struct secretfile *file, const char *user, uint8_t *key_r, uint8_t *record_r, size_t *len_r)
+{
+	char buf[1 + SECRETS_USER_OCTETS];
+	MDB_val key = user_key(user, buf), value;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	int rc;
+
+	if (refresh(file) < 0)
+		return SECRETS_TEMP;
+	if ((rc = begin(file, false, &txn, &dbi)) != 0)
+		return trouble(rc);
+	if ((rc = copy_key(txn, dbi, key_r)) != 0) {
+		mdb_txn_abort(txn);
+		return trouble(rc);
+	}
+	rc = mdb_get(txn, dbi, &key, &value);
+	if (rc == 0)
+		rc = copy_record(&value, record_r, len_r);
+	mdb_txn_abort(txn);
+	if (rc == MDB_NOTFOUND)
+		return SECRETS_NO_USER;
+	return rc == 0 ? SECRETS_OK : trouble(rc);
+}
+
+static int put_once(struct secretfile *file, MDB_val *key, MDB_val *value, bool must_exist)
+{
+	MDB_val old;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	int rc;
+
+	if ((rc = begin(file, true, &txn, &dbi)) != 0)
+		return rc;
+	rc = must_exist ? mdb_get(txn, dbi, key, &old) : 0;
+	if (rc == 0)
+		rc = mdb_put(txn, dbi, key, value, must_exist ? 0 : MDB_NOOVERWRITE);
+	if (rc == 0)
+		return mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	return rc;
+}
+
+static int grow(struct secretfile *file)
+{
+	MDB_envinfo info;
+	int rc = mdb_env_info(file->env, &info);
+
+	if (rc == 0 && info.me_mapsize > FILE_MAP_MAX_OCTETS / 2)
+		return MDB_MAP_FULL;
+	return rc == 0 ? mdb_env_set_mapsize(file->env, info.me_mapsize * 2) : rc;
+}
+
+int secretfile_put(struct secretfile *file, const char *user, const void *record, size_t len, bool must_exist)
+{
+	char buf[1 + SECRETS_USER_OCTETS];
+	MDB_val key = user_key(user, buf);
+	int rc;
+
+	if (!file->writer)
+		return trouble(EROFS);
+	do {
+		/* LMDB sets the old value's place when the key exists, so it gets a fresh one each time. */
+		MDB_val value = {.mv_data = (void *)(uintptr_t)record, .mv_size = len};
+
+		rc = put_once(file, &key, &value, must_exist);
+	} while (rc == MDB_MAP_FULL && (rc = grow(file)) == 0);
+	if (rc == MDB_KEYEXIST)
+		return SECRETS_EXISTS;
+	if (rc == MDB_NOTFOUND)
+		return SECRETS_NO_USER;
+	return rc == 0 ? SECRETS_OK : trouble(rc);
+}
+
+int secretfile_delete(struct secretfile *file, const char *user)
+{
+	char buf[1 + SECRETS_USER_OCTETS];
+	MDB_val key = user_key(user, buf);
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	int rc;
+
+	if (!file->writer)
+		return trouble(EROFS);
+	if ((rc = begin(file, true, &txn, &dbi)) != 0)
+		return trouble(rc);
+	rc = mdb_del(txn, dbi, &key, NULL);
+	if (rc != 0)
+		mdb_txn_abort(txn);
+	else
+		rc = mdb_txn_commit(txn);
+	if (rc == MDB_NOTFOUND)
+		return SECRETS_NO_USER;
+	return rc == 0 ? SECRETS_OK : trouble(rc);
+}
+
+static int seek(MDB_txn *txn, MDB_dbi dbi, char *user, uint8_t *record_r, size_t *len_r)
+{
+	char buf[1 + SECRETS_USER_OCTETS + 1];
+	MDB_val key = user_key(user, buf), value;
+	MDB_cursor *cursor;
+	int rc;
+
+	/* The least key greater than this one is the same and a NUL. */
+	if (user[0] != '\0')
+		buf[key.mv_size++] = '\0';
+	if ((rc = mdb_cursor_open(txn, dbi, &cursor)) != 0)
+		return rc;
+	rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	mdb_cursor_close(cursor);
+	if (rc != 0)
+		return rc;
+	if (key.mv_size < 2 || key.mv_size > 1 + SECRETS_USER_OCTETS || ((const char *)key.mv_data)[0] != 'u')
+		return MDB_NOTFOUND;
+	memcpy(user, (const char *)key.mv_data + 1, key.mv_size - 1);
+	user[key.mv_size - 1] = '\0';
+	return copy_record(&value, record_r, len_r);
+}
+
+int secretfile_next(struct secretfile *file, char *user, uint8_t *record_r, size_t *len_r)
+{
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	int rc;
+
+	if (refresh(file) < 0)
+		return SECRETS_TEMP;
+	if ((rc = begin(file, false, &txn, &dbi)) != 0)
+		return trouble(rc);
+	rc = seek(txn, dbi, user, record_r, len_r);
+	mdb_txn_abort(txn);
+	if (rc == MDB_NOTFOUND)
+		return SECRETS_NO_USER;
+	return rc == 0 ? SECRETS_OK : trouble(rc);
+}

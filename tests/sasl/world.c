@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: ISC */
+#include "world.h"
+
+#include <ctype.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sasl/sasl.h>
+
+#define CALLBACK(fn) ((int (*)(void))(void (*)(void))(fn))
+
+static bool user_valid(void *arg, const char *name, size_t len)
+{
+	(void)arg;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && memchr("._+-=@", name[i], 6) == NULL)
+			return false;
+	return len > 0;
+}
+
+/* Users of the realm, without instances. */
+static int principal_to_user(void *arg, const char *principal, char *user_r)
+{
+	const char *at = strchr(principal, '@');
+
+	(void)arg;
+	if (at == NULL || strcmp(at, "@KPOPD.TEST") != 0 ||
+	    memchr(principal, '/', (size_t)(at - principal)) != NULL ||
+	    at - principal > (ptrdiff_t)SASLX_USER_OCTETS)
+		return -1;
+	memcpy(user_r, principal, (size_t)(at - principal));
+	user_r[at - principal] = '\0';
+	return 0;
+}
+
+static void note(void *arg, const char *text)
+{
+	struct world *world = arg;
+	size_t len = strlen(world->noted);
+
+	snprintf(world->noted + len, sizeof(world->noted) - len, "%s\n", text);
+}
+
+static int make_users(const char *path)
+{
+	struct secrets *secrets;
+	int rc = secrets_open(&secrets, path, true);
+
+	if (rc != SECRETS_OK)
+		return -1;
+	if (secrets_add(secrets, "alice", ALICE_PASSWORD, true) != SECRETS_OK ||
+	    secrets_add(secrets, "bob", BOB_PASSWORD, false) != SECRETS_OK)
+		rc = -1;
+	secrets_close(&secrets);
+	return rc;
+}
+
+int world_start(
+    struct world *world, const char *const *mechanisms, const char *keytab, const char *const *plugins)
+{
+	static const char *const services[] = {"pop", "pop3", NULL};
+	static char replay_cache[128];
+	struct saslx_config config = {
+	    .plugin_dir = KPOPD_SASL_PLUGIN_DIR,
+	    .plugins = plugins,
+	    .mechanisms = mechanisms,
+	    .service = "pop",
+	    .services = services,
+	    .keytab = keytab,
+	    .replay_cache = replay_cache,
+	    .host = "localhost",
+	    .principal_to_user = principal_to_user,
+	    .user_valid = user_valid,
+	    .note = note,
+	    .arg = world,
+	};
+	char why[512];
+
+	memset(world, 0, sizeof(*world));
+	snprintf(world->dir, sizeof(world->dir), "/tmp/kpopd-sasl-XXXXXX");
+	if (mkdtemp(world->dir) == NULL)
+		return -1;
+	snprintf(world->path, sizeof(world->path), "%s/secrets.mdb", world->dir);
+	snprintf(replay_cache, sizeof(replay_cache), "%s/replay", world->dir);
+	if (make_users(world->path) < 0 || secrets_open(&world->secrets, world->path, false) != SECRETS_OK)
+		return -1;
+	config.secrets = world->secrets;
+	if (saslx_init(&config, why, sizeof(why)) < 0) {
+		printf("# %s\n", why);
+		return -1;
+	}
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+void world_stop(struct world *world)
+{
+	saslx_done();
+	secrets_close(&world->secrets);
+	nftw(world->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* What the client side asks its user. */
+struct person {
+	const char *authzid, *user;
+	sasl_secret_t *secret;
+};
+
+static int get_simple(void *context, int id, const char **result, unsigned *len)
+{
+	const struct person *person = context;
+
+	*result = id == SASL_CB_USER ? person->authzid : person->user;
+	if (len != NULL)
+		*len = (unsigned)strlen(*result);
+	return SASL_OK;
+}
+
+static int get_secret(sasl_conn_t *conn, void *context, int id, sasl_secret_t **secret)
+{
+	const struct person *person = context;
+
+	(void)conn;
+	(void)id;
+	*secret = person->secret;
+	return SASL_OK;
+}
+
+static int quiet(void *context, int level, const char *message)
+{
+	(void)context;
+	(void)level;
+	(void)message;
+	return SASL_OK;
+}
+
+static void client_init(void)
+{
+	static const sasl_callback_t callbacks[] = {
+	    {SASL_CB_LOG, CALLBACK(quiet), NULL},
+	    {SASL_CB_LIST_END, NULL, NULL},
+	};
+	static bool done;
+
+	if (!done && sasl_client_init(callbacks) != SASL_OK)
+		abort();
+	done = true;
+}
+
+static enum saslx_outcome talk_on(struct saslx *server, sasl_conn_t *client, struct talk *talk)
+{
+	enum saslx_outcome outcome = SASLX_MORE;
+
+	while (outcome == SASLX_MORE) {
+		size_t challenge_len;
+		const char *challenge = saslx_challenge(server, &challenge_len), *response = NULL;
+		unsigned response_len = 0;
+
+		talk->challenges++;
+		if (talk->client == SASL_CONTINUE)
+			talk->client = sasl_client_step(
+			    client, challenge, (unsigned)challenge_len, NULL, &response, &response_len);
+		if (talk->client != SASL_OK && talk->client != SASL_CONTINUE)
+			break;
+		outcome = saslx_step(server, response == NULL ? "" : response, response_len);
+	}
+	return outcome;
+}
+
+struct talk world_talk(
+    const char *mechanism, const char *authzid, const char *user, const char *password, bool initial)
+{
+	struct person person = {.authzid = authzid, .user = user};
+	const sasl_callback_t callbacks[] = {
+	    {SASL_CB_USER, CALLBACK(get_simple), &person},
+	    {SASL_CB_AUTHNAME, CALLBACK(get_simple), &person},
+	    {SASL_CB_PASS, CALLBACK(get_secret), &person},
+	    {SASL_CB_LIST_END, NULL, NULL},
+	};
+	struct talk talk = {.outcome = SASLX_ERROR};
+	struct saslx *server = saslx_new(true);
+	const char *used, *first = NULL;
+	sasl_conn_t *client = NULL;
+	unsigned first_len = 0;
+
+	client_init();
+	person.secret = calloc(1, sizeof(*person.secret) + strlen(password) + 1);
+	person.secret->len = strlen(password);
+	memcpy(person.secret->data, password, strlen(password));
+	if (server == NULL ||
+	    sasl_client_new("pop", "localhost", NULL, NULL, callbacks, 0, &client) != SASL_OK)
+		abort();
+	talk.client = sasl_client_start(client, mechanism, NULL, initial ? &first : NULL, &first_len, &used);
+	if (talk.client == SASL_OK || talk.client == SASL_CONTINUE) {
+		talk.outcome = saslx_start(server, mechanism, first, first == NULL ? 0 : first_len);
+		talk.outcome = talk.outcome == SASLX_MORE ? talk_on(server, client, &talk) : talk.outcome;
+	}
+	snprintf(talk.user, sizeof(talk.user), "%s", saslx_user(server));
+	snprintf(talk.why, sizeof(talk.why), "%s", saslx_why(server));
+	sasl_dispose(&client);
+	saslx_free(&server);
+	free(person.secret);
+	return talk;
+}
