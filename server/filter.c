@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/filter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+
+#include "server/sandbox_build.h"
+
+enum {
+	FRONT_PARENT = 1 << SANDBOX_FRONT_PARENT,
+	FRONT = 1 << SANDBOX_FRONT,
+	AUTH = 1 << SANDBOX_AUTH,
+	STORE_PARENT = 1 << SANDBOX_STORE_PARENT,
+	STORE = 1 << SANDBOX_STORE,
+	FRONTS = FRONT_PARENT | FRONT,
+	STORES = STORE_PARENT | STORE,
+	PARENTS = FRONT_PARENT | STORE_PARENT,
+	FILES = AUTH | STORES,
+	ALL = FRONTS | AUTH | STORES,
+};
+
+/*
+ * A call that these roles may make, with any arguments; or, when error is set, one that fails with that error
+ * instead of ending the process, because a library tries it and lives on without.
+ */
+struct call_row {
+	const char *name;
+	unsigned roles;
+	uint16_t error;
+};
+
+static const struct call_row call_rows[] = {
+    /* Octets, messages, readiness. */
+    {"read", ALL, 0},
+    {"readv", ALL, 0},
+    {"pread64", ALL, 0},
+    {"write", ALL, 0},
+    {"writev", ALL, 0},
+    {"recvmsg", ALL, 0},
+    {"recvfrom", ALL, 0},
+    {"sendmsg", ALL, 0},
+    {"sendto", ALL, 0},
+    {"accept4", FRONTS, 0},
+    {"getpeername", ALL, 0},
+    {"getsockname", ALL, 0},
+    {"close", ALL, 0},
+    {"lseek", ALL, 0},
+    {"poll", ALL, 0},
+    {"ppoll", ALL, 0},
+    {"epoll_create1", ALL, 0},
+    {"epoll_ctl", ALL, 0},
+    {"epoll_wait", ALL, 0},
+    {"epoll_pwait", ALL, 0},
+    {"epoll_pwait2", ALL, 0},
+    {"eventfd2", ALL, 0},
+    {"pipe2", ALL, 0},
+    {"signalfd4", PARENTS, 0},
+    {"close_range", PARENTS | STORE, 0},
+    /* Memory, threads' locks, time, chance. */
+    {"brk", ALL, 0},
+    {"munmap", ALL, 0},
+    {"mremap", ALL, 0},
+    {"madvise", ALL, 0},
+    {"futex", ALL, 0},
+    {"set_robust_list", ALL, 0},
+    {"rseq", ALL, 0},
+    {"membarrier", ALL, 0},
+    {"sched_yield", ALL, 0},
+    {"sched_getaffinity", ALL, 0},
+    {"sysinfo", ALL, 0},
+    {"clock_gettime", ALL, 0},
+    {"clock_getres", ALL, 0},
+    {"clock_nanosleep", ALL, 0},
+    {"nanosleep", ALL, 0},
+    {"gettimeofday", ALL, 0},
+    {"time", ALL, 0},
+    {"getrandom", ALL, 0},
+    /* Itself. */
+    {"getpid", ALL, 0},
+    {"getppid", ALL, 0},
+    {"gettid", ALL, 0},
+    {"getuid", ALL, 0},
+    {"geteuid", ALL, 0},
+    {"getgid", ALL, 0},
+    {"getegid", ALL, 0},
+    {"rt_sigaction", ALL, 0},
+    {"rt_sigprocmask", ALL, 0},
+    {"rt_sigreturn", ALL, 0},
+    {"sigaltstack", ALL, 0},
+    {"restart_syscall", ALL, 0},
+    {"exit", ALL, 0},
+    {"exit_group", ALL, 0},
+    {"uname", ALL, 0},
+    {"wait4", PARENTS, 0},
+    {"waitid", PARENTS, 0},
+    /* Files; Landlock says which. */
+    {"openat", FILES, 0},
+    {"open", FILES, 0},
+    {"openat2", STORES, 0},
+    {"newfstatat", FILES, 0},
+    {"fstat", ALL, 0},
+    {"stat", FILES, 0},
+    {"lstat", FILES, 0},
+    {"statx", FILES, 0},
+    {"statfs", FILES, 0},
+    {"fstatfs", FILES, 0},
+    {"access", FILES, 0},
+    {"faccessat", FILES, 0},
+    {"faccessat2", FILES, 0},
+    {"readlink", FILES, 0},
+    {"readlinkat", FILES, 0},
+    {"getdents64", FILES, 0},
+    {"getcwd", FILES, 0},
+    {"umask", FILES, 0},
+    {"pwrite64", FILES, 0},
+    {"pwritev", FILES, 0},
+    {"preadv", FILES, 0},
+    {"ftruncate", FILES, 0},
+    {"fsync", FILES, 0},
+    {"fdatasync", FILES, 0},
+    {"msync", FILES, 0},
+    {"flock", FILES, 0},
+    {"fadvise64", FILES, 0},
+    {"readahead", STORES, 0},
+    {"mkdirat", STORES, 0},
+    {"mkdir", STORES, 0},
+    {"unlinkat", STORES, 0},
+    {"unlink", STORES, 0},
+    {"rename", STORES, 0},
+    {"renameat", STORES, 0},
+    {"renameat2", STORES, 0},
+    {"fchmod", STORES, 0},
+    {"fallocate", STORES, 0},
+    {"memfd_create", STORES, 0},
+    /* Where flags lie in memory we cannot see them: the C library then falls back to clone. */
+    {"clone3", PARENTS | STORE, ENOSYS},
+    /* krb5 and OpenSSL look for files and live on without them. */
+    {"openat", FRONTS, ENOENT},
+    {"open", FRONTS, ENOENT},
+    {"access", FRONTS, ENOENT},
+    {"faccessat", FRONTS, ENOENT},
+    {"faccessat2", FRONTS, ENOENT},
+    {"stat", FRONTS, ENOENT},
+    {"lstat", FRONTS, ENOENT},
+    {"statx", FRONTS, ENOENT},
+    {"readlink", FRONTS, ENOENT},
+    {"readlinkat", FRONTS, ENOENT},
+    /* Name services and loggers try a socket first, rcaches and profiles tidy up. */
+    {"socket", AUTH, EACCES},
+    {"connect", AUTH, EACCES},
+    {"unlink", AUTH, EACCES},
+    {"unlinkat", AUTH, EACCES},
+    {"rename", AUTH, EACCES},
+    {"mkdir", AUTH, EACCES},
+    /* stdio asks whether a file is a terminal. */
+    {"ioctl", ALL, ENOTTY},
+#if SANDBOX_SANITIZED
+    {"pipe", ALL, 0},
+    {"tgkill", ALL, 0},
+    {"clone", FRONT | AUTH, EPERM},
+    {"clone3", FRONT | AUTH, EPERM},
+    {"fork", ALL, EPERM},
+    {"vfork", ALL, EPERM},
+#endif
+};
+
+struct condition {
+	unsigned argument;
+	uint64_t mask, value; /* (argument & mask) == value; mask 0: no condition */
+};
+
+/* A call that is allowed, or fails with error, when its conditions hold. Rows of one call are alternatives.
+ */
+struct argument_row {
+	const char *name;
+	unsigned roles;
+	uint16_t error;
+	struct condition conditions[2];
+};
+
+/* The kernel reads an int from the low half of its register, so that half is what is compared. */
+#define INT 0xffffffffu
+#define NAMESPACES                                                                               \
+	((uint64_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | \
+		    CLONE_NEWNET | CLONE_NEWUSER) &                                              \
+	    INT)
+
+static const struct argument_row argument_rows[] = {
+    {"mmap", ALL, 0, {{2, PROT_EXEC, 0}}},
+    {"mprotect", ALL, 0, {{2, PROT_EXEC, 0}}},
+    {"socketpair", ALL, 0, {{0, INT, AF_UNIX}}},
+    {"setsockopt", FRONTS, 0, {{1, INT, IPPROTO_TCP}, {2, INT, TCP_NODELAY}}},
+    {"getsockopt", ALL, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_ERROR}}},
+    {"fcntl", ALL, 0, {{1, INT, F_GETFL}}},
+    {"fcntl", ALL, 0, {{1, INT, F_SETFL}}},
+    {"fcntl", ALL, 0, {{1, INT, F_GETFD}}},
+    {"fcntl", ALL, 0, {{1, INT, F_SETFD}}},
+    {"fcntl", ALL, 0, {{1, INT, F_DUPFD_CLOEXEC}}},
+    {"fcntl", ALL, 0, {{1, INT, F_GET_SEALS}}},
+    {"fcntl", FILES, 0, {{1, INT, F_GETLK}}},
+    {"fcntl", FILES, 0, {{1, INT, F_SETLK}}},
+    {"fcntl", FILES, 0, {{1, INT, F_SETLKW}}},
+    {"fcntl", FILES, 0, {{1, INT, F_OFD_GETLK}}},
+    {"fcntl", FILES, 0, {{1, INT, F_OFD_SETLK}}},
+    {"fcntl", FILES, 0, {{1, INT, F_OFD_SETLKW}}},
+    {"fcntl", STORES, 0, {{1, INT, F_ADD_SEALS}}},
+    {"prctl", ALL, 0, {{0, INT, PR_SET_NAME}}},
+    {"prctl", ALL, 0, {{0, INT, PR_GET_NAME}}},
+    {"prctl", ALL, 0, {{0, INT, PR_SET_PDEATHSIG}}},
+    /* Everybody may ask for limits; a parent's child may lower its own. */
+    {"prlimit64", ALL, 0, {{2, UINT64_MAX, 0}}},
+    {"prlimit64", PARENTS, 0, {{0, INT, 0}}},
+    {"seccomp", PARENTS, 0, {{0, INT, SECCOMP_SET_MODE_FILTER}}},
+    {"clone", PARENTS, 0, {{0, NAMESPACES, 0}}},
+    {"clone", STORE, 0, {{0, NAMESPACES | CLONE_THREAD, CLONE_THREAD}}},
+    /* The C library's fstat is a newfstatat of an empty path, which cannot be seen; its flag can. */
+    {"newfstatat", FRONTS, 0, {{3, AT_EMPTY_PATH, AT_EMPTY_PATH}}},
+    {"newfstatat", FRONTS, ENOENT, {{3, AT_EMPTY_PATH, 0}}},
+};
+
+static struct sock_fprog programs[SANDBOX_ROLE_COUNT];
+
+static uint32_t action(uint16_t error)
+{
+	return error == 0 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(error);
+}
+
+static int add_calls(scmp_filter_ctx context, unsigned role_bit)
+{
+	for (size_t i = 0; i < sizeof(call_rows) / sizeof(call_rows[0]); i++) {
+		const struct call_row *row = &call_rows[i];
+		int number = seccomp_syscall_resolve_name(row->name);
+		int result;
+
+		/* A call that this libseccomp does not know is one that it cannot be needed for. */
+		if ((row->roles & role_bit) == 0 || number == __NR_SCMP_ERROR)
+			continue;
+		result = seccomp_rule_add(context, action(row->error), number, 0);
+		if (result != 0)
+			return result;
+	}
+	return 0;
+}
+
+static int add_argument_row(scmp_filter_ctx context, const struct argument_row *row)
+{
+	struct scmp_arg_cmp matches[2];
+	unsigned count = 0;
+
+	for (size_t i = 0; i < 2; i++) {
+		const struct condition *c = &row->conditions[i];
+
+		if (c->mask != 0)
+			matches[count++] =
+			    (struct scmp_arg_cmp){c->argument, SCMP_CMP_MASKED_EQ, c->mask, c->value};
+	}
+	return seccomp_rule_add_array(
+	    context, action(row->error), seccomp_syscall_resolve_name(row->name), count, matches);
+}
+
+static int add_arguments(scmp_filter_ctx context, unsigned role_bit)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < sizeof(argument_rows) / sizeof(argument_rows[0]) && result == 0; i++)
+		if ((argument_rows[i].roles & role_bit) != 0)
+			result = add_argument_row(context, &argument_rows[i]);
+	return result;
+}
+
+/* libseccomp gives its program to a descriptor only. */
+static int read_program(scmp_filter_ctx context, struct sock_fprog *program_r)
+{
+	int fd = memfd_create("filter", MFD_CLOEXEC), result = -ENOMEM;
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (seccomp_export_bpf(context, fd) == 0 && fstat(fd, &st) == 0) {
+		size_t octets = (size_t)st.st_size;
+
+		program_r->filter = malloc(octets);
+		program_r->len = (unsigned short)(octets / sizeof(struct sock_filter));
+		if (program_r->filter != NULL && pread(fd, program_r->filter, octets, 0) == (ssize_t)octets)
+			result = 0;
+	}
+	close(fd);
+	return result;
+}
+
+int filter_prepare(enum sandbox_role role, char *why_r, size_t size)
+{
+	scmp_filter_ctx context = NULL;
+	int result = -ENOMEM;
+
+	if (programs[role].filter != NULL)
+		return 0;
+	context = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	if (context != NULL) {
+		/* Another architecture's call numbers would mean other calls. */
+		result = seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+		if (result == 0)
+			result = seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+		if (result == 0)
+			result = add_calls(context, 1u << role);
+		if (result == 0)
+			result = add_arguments(context, 1u << role);
+		if (result == 0)
+			result = read_program(context, &programs[role]);
+		seccomp_release(context);
+	}
+	if (result != 0)
+		snprintf(why_r, size, "seccomp: cannot build the filter: %s", strerror(-result));
+	return result == 0 ? 0 : -1;
+}
+
+int filter_load(enum sandbox_role role)
+{
+	long result =
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &programs[role]);
+
+	if (result > 0) /* the thread that could not follow */
+		errno = EBUSY;
+	return result == 0 ? 0 : -1;
+}

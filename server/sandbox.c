@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/capability.h>
+
+#include "server/filter.h"
+#include "server/landlock.h"
+#include "server/sandbox_build.h"
+
+/* A process that serves one client, or many; far above what either needs, far below what hurts the machine.
+ */
+#define ONE_CLIENT_ADDRESS_OCTETS (512ull << 20)
+#define ADDRESS_OCTETS (8ull << 30)
+/* Descriptors that master may have handed down are below this. */
+#define INHERITED_COUNT 1024
+
+struct ids {
+	uid_t uid;
+	gid_t gid;
+};
+
+static bool entered;
+
+#if SANDBOX_SANITIZED
+/* LeakSanitizer stops its own process with ptrace and reads /proc; where neither exists it must not try. */
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+	return entered;
+}
+#endif
+
+/* Always -1. */
+static int refuse(char *why_r, size_t size, const char *what, const char *which)
+{
+	snprintf(why_r, size, "%s%s%s: %s", what, which[0] != '\0' ? " " : "", which, strerror(errno));
+	return -1;
+}
+
+/* valgrind runs the program on a processor of its own, which knows no seccomp and maps more than we may. */
+static bool under_valgrind(void)
+{
+	const char *preload = getenv("LD_PRELOAD");
+
+	return preload != NULL && strstr(preload, "/vgpreload_core") != NULL;
+}
+
+static int find_user(const char *user, struct ids *ids_r, char *why_r, size_t size)
+{
+	const struct passwd *entry;
+
+	errno = 0;
+	entry = getpwnam(user);
+	if (entry == NULL) {
+		snprintf(why_r, size, "user %s: %s: create it or name another", user,
+		    errno == 0 ? "there is no such user" : strerror(errno));
+		return -1;
+	}
+	if (entry->pw_uid == 0 || entry->pw_gid == 0) {
+		snprintf(why_r, size, "user %s: has the rights of root: name an ordinary user", user);
+		return -1;
+	}
+	*ids_r = (struct ids){entry->pw_uid, entry->pw_gid};
+	return 0;
+}
+
+/* A directory that the role could write would be a root it can furnish. */
+static int enter_root(const char *dir, char *why_r, size_t size)
+{
+	struct stat st;
+
+	if (stat(dir, &st) != 0)
+		return refuse(why_r, size, "directory", dir);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+		snprintf(why_r, size,
+		    "directory %s: only root may be able to write there: chown root, chmod 0755", dir);
+		return -1;
+	}
+	if (chroot(dir) != 0 || chdir("/") != 0)
+		return refuse(why_r, size, "chroot to", dir);
+	return 0;
+}
+
+static int take_ids(struct ids ids, char *why_r, size_t size)
+{
+	if (setgroups(1, &ids.gid) != 0 || setresgid(ids.gid, ids.gid, ids.gid) != 0 ||
+	    setresuid(ids.uid, ids.uid, ids.uid) != 0)
+		return refuse(why_r, size, "cannot change user", "");
+	return 0;
+}
+
+/* Asked of the kernel, and tried: a drop that can be undone is none. */
+static int verify_ids(struct ids ids, char *why_r, size_t size)
+{
+	uid_t real, effective, saved;
+	gid_t real_group, effective_group, saved_group, groups[2];
+	bool ok = getresuid(&real, &effective, &saved) == 0 && real == ids.uid && effective == ids.uid &&
+		  saved == ids.uid && getresgid(&real_group, &effective_group, &saved_group) == 0 &&
+		  real_group == ids.gid && effective_group == ids.gid && saved_group == ids.gid &&
+		  getgroups(2, groups) == 1 && groups[0] == ids.gid;
+
+	ok = ok && setresuid((uid_t)-1, 0, (uid_t)-1) != 0 && setresgid((gid_t)-1, 0, (gid_t)-1) != 0 &&
+	     setgroups(0, NULL) != 0;
+	if (ok)
+		return 0;
+	snprintf(why_r, size, "the rights of root are still there after the change of user");
+	return -1;
+}
+
+/* Also for one who was never root: a service manager may have given capabilities, to bind ports. */
+static int drop_capabilities(char *why_r, size_t size)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (syscall(SYS_capset, &header, none) != 0)
+		return refuse(why_r, size, "cannot drop capabilities", "");
+	return 0;
+}
+
+/* Lowers, never raises. */
+static int limit(__rlimit_resource_t resource, rlim_t most)
+{
+	struct rlimit now;
+
+	if (getrlimit(resource, &now) != 0)
+		return -1;
+	if (now.rlim_max > most)
+		now.rlim_max = most;
+	if (now.rlim_cur > now.rlim_max)
+		now.rlim_cur = now.rlim_max;
+	return setrlimit(resource, &now);
+}
+
+/* A log that goes to a file is a file that grows. */
+static bool writes_a_file(void)
+{
+	struct stat st;
+
+	for (int fd = 0; fd < INHERITED_COUNT; fd++) {
+		int flags = fcntl(fd, F_GETFL);
+
+		if (flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && fstat(fd, &st) == 0 &&
+		    S_ISREG(st.st_mode))
+			return true;
+	}
+	return false;
+}
+
+static bool forks(enum sandbox_role role)
+{
+	return role == SANDBOX_FRONT_PARENT || role == SANDBOX_STORE_PARENT;
+}
+
+/* The store maps indexes and runs threads, so neither bound fits it. */
+static int set_limits(enum sandbox_role role, rlim_t address_octets)
+{
+	bool front = role == SANDBOX_FRONT || role == SANDBOX_FRONT_PARENT;
+	bool store = role == SANDBOX_STORE || role == SANDBOX_STORE_PARENT;
+
+	if (!store && !forks(role) && limit(RLIMIT_NPROC, 0) != 0)
+		return -1;
+	if (!store && !SANDBOX_SANITIZED && !under_valgrind() && limit(RLIMIT_AS, address_octets) != 0)
+		return -1;
+	if (front && !writes_a_file() && limit(RLIMIT_FSIZE, 0) != 0)
+		return -1;
+	return limit(RLIMIT_CORE, 0);
+}
+
+/* For everybody, root or not; also after setresuid, which sets dumpable anew. */
+static int seal_process(enum sandbox_role role, char *why_r, size_t size)
+{
+	if (geteuid() != 0 && drop_capabilities(why_r, size) != 0)
+		return -1;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return refuse(why_r, size, "no_new_privs", "");
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+		return refuse(why_r, size, "dumpable", "");
+	if (set_limits(role, ADDRESS_OCTETS) != 0)
+		return refuse(why_r, size, "resource limits", "");
+	return 0;
+}
+
+static int load(enum sandbox_role role, char *why_r, size_t size)
+{
+	if (filter_load(role) == 0 || (errno == ENOSYS && under_valgrind()))
+		return 0;
+	return refuse(why_r, size, "seccomp: the kernel refuses the filter", "");
+}
+
+/* While everything can still be done: the filters that this role and its children will load. */
+static int prepare_filters(enum sandbox_role role, char *why_r, size_t size)
+{
+	if (role == SANDBOX_FRONT_PARENT && filter_prepare(SANDBOX_FRONT, why_r, size) != 0)
+		return -1;
+	if (role == SANDBOX_STORE_PARENT && filter_prepare(SANDBOX_STORE, why_r, size) != 0)
+		return -1;
+	return filter_prepare(role, why_r, size);
+}
+
+static int leave_root(const struct sandbox *sandbox, const struct ids *ids, char *why_r, size_t size)
+{
+	if (sandbox->chroot_dir != NULL && enter_root(sandbox->chroot_dir, why_r, size) != 0)
+		return -1;
+	if (ids == NULL)
+		return 0;
+	if (take_ids(*ids, why_r, size) != 0)
+		return -1;
+	return verify_ids(*ids, why_r, size);
+}
+
+int sandbox_enter(const struct sandbox *sandbox, char *why_r, size_t size)
+{
+	bool root = geteuid() == 0, changes = root && sandbox->user != NULL;
+	struct ids ids = {0};
+	int ruleset;
+
+	if (changes && find_user(sandbox->user, &ids, why_r, size) != 0)
+		return -1;
+	if (prepare_filters(sandbox->role, why_r, size) != 0)
+		return -1;
+	ruleset = landlock_prepare(sandbox->paths, sandbox->path_count, why_r, size);
+	if (ruleset == -2)
+		return -1;
+	entered = true;
+	if ((root && leave_root(sandbox, changes ? &ids : NULL, why_r, size) != 0) ||
+	    seal_process(sandbox->role, why_r, size) != 0) {
+		if (ruleset >= 0)
+			close(ruleset);
+		return -1;
+	}
+	if (landlock_enforce(ruleset, why_r, size) != 0)
+		return -1;
+	return load(sandbox->role, why_r, size);
+}
+
+int sandbox_tighten(enum sandbox_role role, char *why_r, size_t size)
+{
+	if (filter_prepare(role, why_r, size) != 0)
+		return -1;
+	if (role == SANDBOX_FRONT && limit(RLIMIT_NPROC, 0) != 0)
+		return refuse(why_r, size, "resource limits", "");
+	if (role == SANDBOX_FRONT && !SANDBOX_SANITIZED && !under_valgrind() &&
+	    limit(RLIMIT_AS, ONE_CLIENT_ADDRESS_OCTETS) != 0)
+		return refuse(why_r, size, "resource limits", "");
+	return load(role, why_r, size);
+}
+
+const char *sandbox_description(void)
+{
+	static char text[64];
+	int abi = landlock_abi();
+
+	if (abi > 0)
+		snprintf(text, sizeof(text), "landlock ABI %d, seccomp", abi);
+	else
+		snprintf(text, sizeof(text), "no landlock, seccomp");
+	return text;
+}
