@@ -77,14 +77,17 @@ static int find_user(const char *user, struct ids *ids_r, char *why_r, size_t si
 	return 0;
 }
 
-/* A directory that the role could write would be a root it can furnish. */
-static int enter_root(const char *dir, char *why_r, size_t size)
+/*
+ * A role that has no files at all gets a root directory that nobody can furnish for it. One that has files
+ * may be rooted among them: without exec and with no_new_privs there is nothing to gain by what lies there.
+ */
+static int enter_root(const char *dir, bool must_be_roots, char *why_r, size_t size)
 {
 	struct stat st;
 
 	if (stat(dir, &st) != 0)
 		return refuse(why_r, size, "directory", dir);
-	if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+	if (must_be_roots && (st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)) {
 		snprintf(why_r, size,
 		    "directory %s: only root may be able to write there: chown root, chmod 0755", dir);
 		return -1;
@@ -214,7 +217,8 @@ static int prepare_filters(enum sandbox_role role, char *why_r, size_t size)
 
 static int leave_root(const struct sandbox *sandbox, const struct ids *ids, char *why_r, size_t size)
 {
-	if (sandbox->chroot_dir != NULL && enter_root(sandbox->chroot_dir, why_r, size) != 0)
+	if (sandbox->chroot_dir != NULL &&
+	    enter_root(sandbox->chroot_dir, sandbox->path_count == 0, why_r, size) != 0)
 		return -1;
 	if (ids == NULL)
 		return 0;

@@ -30,8 +30,9 @@ struct sandbox_path {
 
 struct sandbox {
 	enum sandbox_role role;
-	const char *user;                 /* whose ids to take when root; NULL: stay */
-	const char *chroot_dir;           /* where to chroot when root; NULL: stay */
+	const char *user; /* whose ids to take when root; NULL: stay */
+	const char
+	    *chroot_dir; /* where to chroot when root; without paths: writable by root alone; NULL: stay */
 	const struct sandbox_path *paths; /* all that Landlock leaves, as seen before the chroot */
 	size_t path_count;
 };
