@@ -91,6 +91,8 @@ static void on_late(evutil_socket_t fd, short events, void *arg)
 	struct load *load = arg;
 	(void)fd;
 	(void)events;
+	if (load->resting == load->clients)
+		return;
 	fprintf(stderr, "load: %u sessions hang\n", load->active - load->resting);
 	load->failed += load->active - load->resting;
 	load->closing = true;
@@ -277,15 +279,18 @@ static void drive(struct load *load)
 	struct event_base *base = load->config.base;
 	struct timeval late = {.tv_sec = (time_t)load->seconds + GRACE_SECS};
 	bool rests = strncmp(load->config.work->name, "idle", 4) == 0;
-	struct event *timer = rests ? event_new(base, STDIN_FILENO, EV_READ | EV_PERSIST, on_stdin, load)
-				    : evtimer_new(base, on_late, load);
-	event_add(timer, rests ? NULL : &late);
+	struct event *timer = evtimer_new(base, on_late, load);
+	struct event *input = event_new(base, STDIN_FILENO, EV_READ | EV_PERSIST, on_stdin, load);
+	event_add(timer, &late);
+	if (rests)
+		event_add(input, NULL);
 	load->began_usecs = now_usecs();
 	for (unsigned i = 0; i < load->clients && load->begun < load->sessions; i++)
 		begin(&load->places[i]);
 	if (load->active > 0)
 		event_base_dispatch(base);
 	event_free(timer);
+	event_free(input);
 }
 
 int main(int argc, char **argv)
