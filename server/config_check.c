@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: ISC */
+#include "server/config_check.h"
+
+#include <arpa/inet.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/identity.h"
+
+#define HOSTNAME_OCTETS 253u /* RFC 1035 section 2.3.4, as text */
+#define LABEL_OCTETS 63u
+#define SERVICE_OCTETS 64u
+#define TITLE_OCTETS 64u
+#define MECHANISM_OCTETS 20u   /* RFC 4422 section 3.1 */
+#define SYSTEM_USER_OCTETS 32u /* useradd(8) */
+#define PATH_OCTETS                                                                             \
+	(PATH_MAX - 64u) /* we append names of our own, and the longest of them is far below 64 \
+			  */
+
+static const char letters_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+static __attribute__((format(printf, 3, 4))) int wrong(char *why_r, size_t size, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(why_r, size, format, args);
+	va_end(args);
+	return -1;
+}
+
+/* Whether value is 1 to most octets of letters, digits and the others. */
+static bool made_of(const char *value, const char *others, size_t most)
+{
+	size_t len = strlen(value);
+	for (size_t i = 0; i < len; i++)
+		if (strchr(letters_digits, value[i]) == NULL && strchr(others, value[i]) == NULL)
+			return false;
+	return len > 0 && len <= most;
+}
+
+int config_check_hostname(const char *value, char *why_r, size_t size)
+{
+	bool good = made_of(value, "-.", HOSTNAME_OCTETS);
+	for (const char *label = value; good;) {
+		size_t len = strcspn(label, ".");
+		good = len > 0 && len <= LABEL_OCTETS && label[0] != '-' && label[len - 1] != '-';
+		if (label[len] == '\0')
+			break;
+		label += len + 1;
+	}
+	return good
+		   ? 0
+		   : wrong(why_r, size,
+			 "'%.64s' is no host name; write letters, digits, '-' and '.', as in pop.example.org",
+			 value);
+}
+
+int config_check_path(const char *value, char *why_r, size_t size)
+{
+	if (value[0] != '/')
+		return wrong(why_r, size, "'%.64s' is no absolute path; begin it with '/'", value);
+	if (strlen(value) > PATH_OCTETS)
+		return wrong(
+		    why_r, size, "the path is longer than %u octets; choose a shorter one", PATH_OCTETS);
+	for (const char *p = value; *p != '\0'; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			return wrong(why_r, size,
+			    "the path holds a control character; write it in single quotes if it holds a "
+			    "backslash");
+	return 0;
+}
+
+int config_check_template(const char *value, char *why_r, size_t size)
+{
+	return identity_template_valid(value)
+		   ? 0
+		   : wrong(why_r, size,
+			 "'%.64s' does not give each user a path of his own beneath mail_root; use %%u, as "
+			 "in "
+			 "'%%u/Maildir', or %%d and %%n in two components, as in '%%d/%%n/Maildir'",
+			 value);
+}
+
+int config_check_user(const char *value, char *why_r, size_t size)
+{
+	return made_of(value, "-_.", SYSTEM_USER_OCTETS) && value[0] != '-'
+		   ? 0
+		   : wrong(
+			 why_r, size, "'%.64s' is no user of this system; write a name of passwd(5)", value);
+}
+
+int config_check_mechanism(const char *value, char *why_r, size_t size)
+{
+	bool good = made_of(value, "-_", MECHANISM_OCTETS);
+	for (const char *p = value; good && *p != '\0'; p++)
+		good = !(*p >= 'a' && *p <= 'z');
+	if (!good)
+		return wrong(why_r, size,
+		    "'%.64s' is no SASL mechanism; write up to 20 capital letters, digits, '-' and '_', as "
+		    "in "
+		    "\"SCRAM-SHA-256\"",
+		    value);
+	if (strcmp(value, "ANONYMOUS") == 0 || strcmp(value, "EXTERNAL") == 0)
+		return wrong(why_r, size, "%s proves nobody's identity here; leave it out", value);
+	return 0;
+}
+
+int config_check_service(const char *value, char *why_r, size_t size)
+{
+	return made_of(value, "-_", SERVICE_OCTETS) ? 0
+						    : wrong(why_r, size,
+							  "'%.64s' is no service; write the first component "
+							  "of the key's name alone, as in \"pop\"",
+							  value);
+}
+
+int config_check_address(const char *value, char *why_r, size_t size)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+	return inet_pton(AF_INET, value, address) == 1 || inet_pton(AF_INET6, value, address) == 1
+		   ? 0
+		   : wrong(why_r, size,
+			 "'%.64s' is no numeric address; write it as \"192.0.2.1\" or \"2001:db8::1\", "
+			 "without a port",
+			 value);
+}
+
+int config_check_title(const char *value, char *why_r, size_t size)
+{
+	return made_of(value, "-_.", TITLE_OCTETS)
+		   ? 0
+		   : wrong(why_r, size,
+			 "'%.64s' cannot name a listener; write up to %u letters, digits, '-', '_' and '.'",
+			 value, TITLE_OCTETS);
+}
+
+int config_check_file(const struct stat *st, char *why_r, size_t size)
+{
+	uid_t us = geteuid();
+
+	if (!S_ISREG(st->st_mode))
+		return wrong(why_r, size, "is not a regular file; name one");
+	if (st->st_uid != 0 && st->st_uid != us)
+		return wrong(why_r, size, "belongs to user %u, who could change it; chown it to root",
+		    (unsigned)st->st_uid);
+	if ((st->st_mode & S_IWOTH) != 0)
+		return wrong(why_r, size, "can be written by everybody; chmod o-w it");
+	if ((st->st_mode & S_IWGRP) != 0 && st->st_gid != 0 && (us == 0 || st->st_gid != getegid()))
+		return wrong(why_r, size, "can be written by group %u; chmod g-w it", (unsigned)st->st_gid);
+	return 0;
+}
+
+int config_check_code(const char *value, char *why_r, size_t size)
+{
+	struct stat st;
+	char why[160];
+
+	if (config_check_path(value, why_r, size) != 0)
+		return -1;
+	/* A file that is missing or out of reach is named by whoever opens it: a tool may see less than
+	 * master. */
+	if (stat(value, &st) == 0 && config_check_file(&st, why, sizeof(why)) != 0)
+		return wrong(why_r, size, "%.256s %s", value, why);
+	return 0;
+}
+
+int config_check_secret(const char *value, char *why_r, size_t size)
+{
+	struct stat st;
+
+	if (config_check_code(value, why_r, size) != 0)
+		return -1;
+	if (stat(value, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+		return wrong(why_r, size, "%.256s can be read by everybody; chmod o-r it", value);
+	return 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * config_check: what a value of kpopd.conf may be. Private to config.
+ *
+ * Each check returns 0, or -1 and in why_r (size octets) what is wrong with the value and what to do;
+ * the caller puts file, line and key before it.
+ */
+#ifndef KPOPD_SERVER_CONFIG_CHECK_H
+#define KPOPD_SERVER_CONFIG_CHECK_H
+
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include "server/config.h"
+
+typedef int config_check_fn(const char *value, char *why_r, size_t size);
+
+config_check_fn
+    config_check_hostname;         /* RFC 1123 section 2.1; it stands in the greeting (RFC 2449 section 3) */
+config_check_fn config_check_path; /* absolute, sound, short enough to append to */
+config_check_fn config_check_template;  /* identity_template_valid */
+config_check_fn config_check_user;      /* a system user's name */
+config_check_fn config_check_mechanism; /* RFC 4422 section 3.1, and none that proves nothing */
+config_check_fn config_check_service;   /* the first component of a service principal */
+config_check_fn config_check_address;   /* numeric IPv4 or IPv6 */
+config_check_fn config_check_title;     /* a listener's name: what systemd.socket(5) allows */
+config_check_fn config_check_code;      /* a path of a file we run: not writable by others */
+config_check_fn config_check_secret;    /* a path of a file that others may neither write nor read */
+
+/* The same for a file that is open already: written by nobody but root, us, and root's or our group. */
+int config_check_file(const struct stat *st, char *why_r, size_t size);
+
+#endif

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "server/config.h"
+#include "server/config_keys.h"
+
+static char dir[] = "/tmp/config_test.XXXXXX";
+static char file[64];
+static char why[1024];
+
+static void write_file(const char *path, const char *text, size_t len, mode_t mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, len), (ssize_t)len);
+	assert_int_equal(fchmod(fd, mode), 0);
+	close(fd);
+}
+
+static struct config *read_config(const char *text)
+{
+	write_file(file, text, strlen(text), 0600);
+	return config_read(file, why, sizeof(why));
+}
+
+static void assert_list(char *const *list, const char *want)
+{
+	char joined[512] = "";
+	for (; *list != NULL; list++) {
+		strcat(joined, *list);
+		strcat(joined, " ");
+	}
+	assert_string_equal(joined, want);
+}
+
+static void test_defaults(void **state)
+{
+	(void)state;
+	struct config *config = read_config("");
+	assert_non_null(config);
+	assert_string_equal(config->file, file);
+	assert_true(strlen(config->hostname) > 0);
+	assert_string_equal(config->maildir, "%u/Maildir");
+	assert_string_equal(config->front_user, "kpopd-front");
+	assert_string_equal(config->auth_user, "kpopd-auth");
+	assert_string_equal(config->store_user, "kpopd");
+	assert_string_equal(config->state_dir, KPOPD_LOCALSTATEDIR "/lib/kpopd");
+	assert_string_equal(config->pid_file, KPOPD_RUNSTATEDIR "/kpopd/kpopd.pid");
+	assert_string_equal(config->keytab, "/etc/krb5.keytab");
+	assert_string_equal(config->krb5_conf, "/etc/krb5.conf");
+	assert_string_equal(config->plugin_dir, KPOPD_SASL_PLUGIN_DIR);
+	assert_null(config->certificate);
+	assert_null(config->key);
+	assert_list(config->services, "pop pop3 ");
+	assert_list(config->mechanisms, "GSSAPI SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN ");
+	assert_int_equal(config->mechanism_count, 5);
+	assert_list(config->plugins, "");
+	assert_int_equal(config->isolation, ISOLATION_PROCESS);
+	assert_int_equal(config->plaintext, PLAINTEXT_TLS);
+	assert_int_equal(config->log_target, LOG_TO_STDERR);
+	assert_true(config->user_pass && !config->apop && !config->implementation && !config->log_debug);
+	assert_int_equal(config->refusal_msecs, 2000);
+	assert_int_equal(config->authorization_secs, 180);
+	assert_int_equal(config->idle_secs, 600);
+	assert_int_equal(config->tls_handshake_secs, 10);
+	assert_int_equal(config->kpop_handshake_secs, 30);
+	assert_int_equal(config->spare, 4);
+	assert_int_equal(config->sessions, 1000);
+	/* Without a certificate nothing is said of POP3S. */
+	assert_int_equal(config->listener_count, 2);
+	assert_int_equal(config->listeners[0].protocol, PROTOCOL_POP3);
+	assert_int_equal(config->listeners[0].port, 110);
+	assert_int_equal(config->listeners[1].protocol, PROTOCOL_KPOP);
+	assert_int_equal(config->listeners[1].port, 1109);
+	assert_list(config->listeners[1].addresses, "0.0.0.0 :: ");
+	config_free(&config);
+	assert_null(config);
+}
+
+static void test_values(void **state)
+{
+	(void)state;
+	struct config *config =
+	    read_config("# a comment\n"
+			"hostname = pop.example.org\n"
+			"mail_root = '/srv/mail'\n"
+			"maildir = \"%d/%n\"\n"
+			"state_dir = /var/lib/k\nrun_dir = /run/k\n"
+			"certificate = /etc/c.pem\nkey = /nonexistent/k.pem\n"
+			"isolation = shared\nplaintext = always\nlog_target = syslog\n"
+			"mechanisms = {\"CRAM-MD5\", GSSAPI}\nservices = { pop }\n"
+			"user_pass = false\napop = yes\nlog_debug = on\nimplementation = true\n"
+			"refusal_msecs = 0\nidle_secs = 601\nsessions = 100000\n"
+			"listener inside {\n  protocol = kpop\n  addresses = {'127.0.0.1', '::1'}\n"
+			"  port = 11109\n}\n"
+			"listener outside { protocol = pop3s }\n");
+	if (config == NULL)
+		fail_msg("%s", why);
+	assert_string_equal(config->hostname, "pop.example.org");
+	assert_string_equal(config->mail_root, "/srv/mail");
+	assert_string_equal(config->maildir, "%d/%n");
+	assert_string_equal(config->pid_file, "/run/k/kpopd.pid");
+	assert_string_equal(config->certificate, "/etc/c.pem");
+	assert_string_equal(config->key, "/nonexistent/k.pem");
+	assert_int_equal(config->isolation, ISOLATION_SHARED);
+	assert_int_equal(config->plaintext, PLAINTEXT_ALWAYS);
+	assert_int_equal(config->log_target, LOG_TO_SYSLOG);
+	assert_list(config->mechanisms, "CRAM-MD5 GSSAPI ");
+	assert_int_equal(config->mechanism_count, 2);
+	assert_list(config->services, "pop ");
+	assert_true(!config->user_pass && config->apop && config->log_debug && config->implementation);
+	assert_int_equal(config->refusal_msecs, 0);
+	assert_int_equal(config->idle_secs, 601);
+	assert_int_equal(config->sessions, 100000);
+	assert_int_equal(config->listener_count, 2);
+	assert_string_equal(config->listeners[0].name, "inside");
+	assert_int_equal(config->listeners[0].protocol, PROTOCOL_KPOP);
+	assert_list(config->listeners[0].addresses, "127.0.0.1 ::1 ");
+	assert_int_equal(config->listeners[0].port, 11109);
+	assert_string_equal(config->listeners[1].name, "outside");
+	assert_int_equal(config->listeners[1].protocol, PROTOCOL_POP3S);
+	assert_list(config->listeners[1].addresses, "0.0.0.0 :: ");
+	assert_int_equal(config->listeners[1].port, 995);
+
+	char path[PATH_MAX];
+	assert_string_equal(config_path(config, CONFIG_AUTH_DIR, path), "/var/lib/k/auth");
+	assert_string_equal(config_path(config, CONFIG_SECRETS, path), "/var/lib/k/auth/secrets.mdb");
+	assert_string_equal(config_path(config, CONFIG_REPLAY_CACHE, path), "/var/lib/k/auth/replay");
+	assert_string_equal(config_path(config, CONFIG_KRB5_SNAPSHOT, path), "/var/lib/k/auth/krb5.conf");
+	assert_string_equal(config_path(config, CONFIG_INDEX_DIR, path), "/var/lib/k/index");
+	assert_string_equal(config_path(config, CONFIG_EMPTY_DIR, path), "/var/lib/k/empty");
+	config_free(&config);
+}
+
+static void test_no_mechanisms(void **state)
+{
+	(void)state;
+	struct config *config = read_config("mechanisms = {}\n");
+	assert_non_null(config);
+	assert_int_equal(config->mechanism_count, 0);
+	assert_list(config->mechanisms, "");
+	config_free(&config);
+}
+
+static void test_default_listeners_with_tls(void **state)
+{
+	(void)state;
+	struct config *config = read_config("certificate = /c\nkey = /k\n");
+	assert_non_null(config);
+	assert_int_equal(config->listener_count, 3);
+	assert_string_equal(config->listeners[2].name, "pop3s");
+	assert_int_equal(config->listeners[2].protocol, PROTOCOL_POP3S);
+	assert_int_equal(config->listeners[2].port, 995);
+	config_free(&config);
+}
+
+struct refusal_row {
+	const char *sentence, *text;
+	int line;
+	const char *what; /* the line begins "FILE:LINE: " and then this */
+};
+
+static const struct refusal_row refusals[] = {
+    {"an unknown key", "apop = no\nflavour = mint\n", 2, "unknown key 'flavour'; kpopd.conf(5)"},
+    {"an unknown key of a listener", "listener x {\n protocol = pop3\n colour = red\n}\n", 3,
+	"unknown key 'colour'"},
+    {"a key twice", "apop = no\n\napop = yes\n", 3, "apop: given before, on line 1"},
+    {"a list twice", "services = {pop, pop3}\nservices = {pop}\n", 2, "services: given before, on line 1"},
+    {"a listener's key twice", "listener x {\n port = 1\n port = 2\n protocol = pop3\n}\n", 3,
+	"port: given before, on line 2"},
+    {"no equal sign", "apop yes\n", 1, "missing equal sign"},
+    {"an open string", "apop = no\nhostname = \"pop\n", 0, "premature end of file"},
+    {"an open section", "listener x {\n protocol = pop3\n", 0, "the file ends inside a listener"},
+    {"a word for a number", "spare = many\n", 1, "invalid integer value"},
+    {"a word for a switch", "apop = perhaps\n", 1, "invalid boolean value"},
+    {"a list where one value goes", "apop = {yes}\n", 1, ""},
+    {"a number too small", "spare = 0\n", 1, "spare: 0 is out of bounds; write a number from 1 to 256"},
+    {"a negative number", "sessions = -1\n", 1, "sessions: -1 is out of bounds"},
+    {"a number that wraps", "sessions = 4294967297\n", 1, "sessions: 4294967297 is out of bounds"},
+    {"less idle time than POP3 demands", "\nidle_secs = 599\n", 2,
+	"idle_secs: 599 is out of bounds; write a number from 600"},
+    {"no such isolation", "isolation = none\n", 1,
+	"isolation: 'none' is none of its values; write one of process, shared"},
+    {"no such protocol", "listener x {\n protocol = imap\n}\n", 2,
+	"protocol: 'imap' is none of its values; write one of pop3, pop3s, kpop"},
+    {"a listener without protocol", "listener x {\n port = 1\n}\n", 3, "listener x: has no protocol"},
+    {"a listener without addresses", "listener x {\n protocol = pop3\n addresses = {}\n}\n", 4,
+	"addresses: is empty; write at least 1"},
+    {"a listener without a name", "listener {\n}\n", 1, ""},
+    {"two listeners of one name", "listener x { protocol = pop3 }\nlistener x { protocol = kpop }\n", 2,
+	"found duplicate title"},
+    {"a listener with a bad name", "listener 'a:b' {\n protocol = pop3\n}\n", 3,
+	"listener: 'a:b' cannot name a listener"},
+    {"two listeners of one port",
+	"listener a { protocol = pop3 }\nlistener b {\n protocol = kpop\n port = 110\n}\n", 5,
+	"listener b: 0.0.0.0 port 110 is listener a's already"},
+    {"port 0", "listener x {\n protocol = pop3\n port = 0\n}\n", 3,
+	"port: 0 is out of bounds; write a number from 1 to 65535"},
+    {"a port too large", "listener x {\n protocol = pop3\n port = 65536\n}\n", 3,
+	"port: 65536 is out of bounds"},
+    {"a name for an address", "listener x {\n protocol = pop3\n addresses = {\n'localhost'\n}\n}\n", 4,
+	"addresses: 'localhost' is no numeric address"},
+    {"an address with port", "listener x {\n protocol = pop3\n addresses = {'127.0.0.1:110'}\n}\n", 3,
+	"addresses: '127.0.0.1:110' is no numeric"},
+    {"POP3S without a certificate", "apop = no\nlistener s {\n protocol = pop3s\n}\n", 4,
+	"listener s: pop3s needs TLS; set 'certificate' and 'key'"},
+    {"a certificate alone", "\ncertificate = /c\n", 2, "certificate: 'key' is missing"},
+    {"a key alone", "\n\nkey = /k\n", 3, "key: 'certificate' is missing"},
+    {"a host name with <, which APOP would take for its own", "hostname = 'a<b'\n", 1,
+	"hostname: 'a<b' is no host name"},
+    {"a host name with a space", "hostname = 'a b'\n", 1, "hostname: "},
+    {"a host name with a line end", "hostname = \"a\\nb\"\n", 1, "hostname: 'a?b' is no host name"},
+    {"a host name with an empty label", "hostname = 'a..b'\n", 1, "hostname: "},
+    {"a host name with a hyphen in front", "hostname = '-a'\n", 1, "hostname: "},
+    {"an empty host name", "hostname = ''\n", 1, "hostname: "},
+    {"a host name in brackets", "hostname = '[AUTH]'\n", 1, "hostname: "},
+    {"a relative path", "mail_root = 'var/mail'\n", 1,
+	"mail_root: 'var/mail' is no absolute path; begin it with '/'"},
+    {"an empty path", "keytab = ''\n", 1, "keytab: '' is no absolute path"},
+    {"a keytab with a type", "keytab = 'FILE:/etc/krb5.keytab'\n", 1,
+	"keytab: 'FILE:/etc/krb5.keytab' is no absolute path"},
+    {"a path with a control character", "run_dir = \"/run\\tk\"\n", 1,
+	"run_dir: the path holds a control character"},
+    {"a template for everybody", "maildir = Maildir\n", 1, "maildir: 'Maildir' does not give each user"},
+    {"a template that leads out", "maildir = '../%u'\n", 1, "maildir: '../%u' does not"},
+    {"a user with a space", "front_user = 'a b'\n", 1, "front_user: 'a b' is no user"},
+    {"a mechanism in small letters", "mechanisms = {gssapi}\n", 1,
+	"mechanisms: 'gssapi' is no SASL mechanism"},
+    {"a mechanism nobody has", "\nmechanisms = {'X-SITE'}\n", 2, "mechanisms: kpopd does not have X-SITE"},
+    {"a mechanism that proves nothing", "mechanisms = {ANONYMOUS}\n", 1,
+	"mechanisms: ANONYMOUS proves nobody's identity"},
+    {"a mechanism twice", "mechanisms = {PLAIN, PLAIN}\n", 1, "mechanisms: PLAIN is there twice"},
+    {"no services", "services = {}\n", 1, "services: is empty; write at least 1"},
+    {"a service with host", "services = {'pop/localhost'}\n", 1, "services: 'pop/localhost' is no service"},
+    {"a relative plug-in", "plugins = {'libx.so'}\n", 1, "plugins: 'libx.so' is no absolute path"},
+    {"the environment in double quotes", "apop = no\nhostname = \"${HOME}\"\n", 2,
+	"${...} would take a value"},
+    {"the environment without quotes", "hostname = ${HOME}\n", 1, "${...} would take a value"},
+    {"a function", "include('/etc/passwd')\n", 1, "unknown key 'include'"},
+    {"more text than one line", "hostname = 'a\x1b[31mb\n'\n", 0, "hostname: 'a?[31mb?' is no host name"},
+};
+
+static void test_refusals(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		const struct refusal_row *row = &refusals[i];
+		struct config *config = read_config(row->text);
+		char want[96];
+		snprintf(want, sizeof(want), "%s:%d: ", file, row->line);
+		const char *rest = strstr(why, ": ");
+		if (config != NULL)
+			fail_msg("%s: accepted", row->sentence);
+		/* Line 0 in a row: any line. */
+		if (strchr(why, '\n') != NULL || strncmp(why, file, strlen(file)) != 0 || rest == NULL ||
+		    (row->line > 0 && strncmp(why, want, strlen(want)) != 0) ||
+		    strncmp(rest + 2, row->what, strlen(row->what)) != 0)
+			fail_msg("%s: %s", row->sentence, why);
+	}
+}
+
+/* Appends before, the numbers from first on, after: times over. */
+static void repeat(char *text, const char *before, int first, const char *after, int times)
+{
+	for (int i = first; i < first + times; i++)
+		sprintf(text + strlen(text), "%s%d%s", before, i, after);
+}
+
+static void listeners(char *text, int first, int times)
+{
+	for (int i = first; i < first + times; i++)
+		sprintf(text + strlen(text), "listener l%d { protocol = pop3 port = %d }\n", i, i);
+}
+
+static void test_too_many(void **state)
+{
+	(void)state;
+	static char text[20000];
+
+	strcpy(text, "plugins = {'/x.so'}\nmechanisms = {");
+	repeat(text, "M-", 1, ", ", LIMIT_MECHANISMS_COUNT);
+	strcpy(text + strlen(text) - 2, "}\n");
+	struct config *config = read_config(text);
+	assert_non_null(config);
+	assert_int_equal(config->mechanism_count, LIMIT_MECHANISMS_COUNT);
+	config_free(&config);
+	strcpy(text + strlen(text) - 2, ", X}\n");
+	assert_null(read_config(text));
+	assert_non_null(strstr(why, ":2: mechanisms: more than 32 values"));
+
+	text[0] = '\0';
+	listeners(text, 1000, LIMIT_LISTENERS_COUNT);
+	config = read_config(text);
+	assert_non_null(config);
+	config_free(&config);
+	listeners(text, 2000, 1);
+	assert_null(read_config(text));
+	assert_non_null(strstr(why, ":33: listener: more than 32"));
+}
+
+static void test_small_why(void **state)
+{
+	(void)state;
+	for (size_t size = 1; size < 40; size++) {
+		memset(why, 'x', sizeof(why));
+		write_file(file, "a = b\n", 6, 0600);
+		assert_null(config_read(file, why, size));
+		assert_true(memchr(why, '\0', size) != NULL);
+		assert_int_equal(why[size], 'x');
+	}
+}
+
+static void test_environment_in_comments_and_single_quotes(void **state)
+{
+	(void)state;
+	setenv("CONFIG_TEST", "leaked", 1);
+	struct config *config = read_config("  # ${CONFIG_TEST}\nmail_root = '/srv/$CONFIG_TEST'\n");
+	assert_non_null(config);
+	assert_string_equal(config->mail_root, "/srv/$CONFIG_TEST");
+	config_free(&config);
+}
+
+static void test_files(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *sentence;
+		mode_t config, secret, plugin;
+		const char *want; /* NULL: accepted */
+	} rows[] = {
+	    {"ours alone", 0600, 0600, 0600, NULL},
+	    {"readable configuration and plug-in", 0644, 0640, 0755, NULL},
+	    {"a configuration everybody writes", 0646, 0600, 0600,
+		"the file can be written by everybody; chmod o-w it"},
+	    {"a key everybody writes", 0600, 0602, 0600, "can be written by everybody; chmod o-w it"},
+	    {"a key everybody reads", 0600, 0604, 0600, "can be read by everybody; chmod o-r it"},
+	    {"a plug-in everybody writes", 0600, 0600, 0757, "can be written by everybody; chmod o-w it"},
+	};
+	static const char *const secrets[] = {"certificate = /c\nkey", "keytab"};
+	char secret[64], plugin[64], text[512];
+	snprintf(secret, sizeof(secret), "%s/secret", dir);
+	snprintf(plugin, sizeof(plugin), "%s/plugin.so", dir);
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (size_t j = 0; j < 2; j++) {
+			snprintf(
+			    text, sizeof(text), "%s = '%s'\nplugins = {'%s'}\n", secrets[j], secret, plugin);
+			write_file(secret, "", 0, rows[i].secret);
+			write_file(plugin, "", 0, rows[i].plugin);
+			write_file(file, text, strlen(text), rows[i].config);
+			struct config *config = config_read(file, why, sizeof(why));
+			if ((config != NULL) != (rows[i].want == NULL) ||
+			    (config == NULL && strstr(why, rows[i].want) == NULL))
+				fail_msg("%s: %s", rows[i].sentence, why);
+			config_free(&config);
+		}
+	unlink(secret);
+	unlink(plugin);
+}
+
+static void test_file_itself(void **state)
+{
+	(void)state;
+	static char huge[(1 << 20) + 2];
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s/none", dir);
+	assert_null(config_read(path, why, sizeof(why)));
+	assert_non_null(strstr(why, "/none: cannot be opened: No such file or directory"));
+	assert_null(config_read(dir, why, sizeof(why)));
+	assert_non_null(strstr(why, "is not a regular file"));
+	write_file(file, "apop = no\0\n", 11, 0600);
+	assert_null(config_read(file, why, sizeof(why)));
+	assert_non_null(strstr(why, "holds a NUL octet"));
+	memset(huge, '\n', sizeof(huge) - 1);
+	assert_null(read_config(huge));
+	assert_non_null(strstr(why, "is larger than"));
+	huge[1 << 20] = '\0';
+	struct config *config = read_config(huge);
+	assert_non_null(config);
+	config_free(&config);
+}
+
+static char *load(const char *name)
+{
+	static char text[100000];
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/%s", getenv("KPOPD_SRCDIR"), name);
+	FILE *stream = fopen(path, "re");
+	if (stream == NULL)
+		fail_msg("%s cannot be opened", path);
+	text[fread(text, 1, sizeof(text) - 1, stream)] = '\0';
+	fclose(stream);
+	return text;
+}
+
+static void test_sample(void **state)
+{
+	(void)state;
+	char *sample = load("etc/kpopd.conf.sample");
+	struct config *config = read_config(sample);
+	assert_non_null(config);
+	config_free(&config);
+	/* Every key is there behind a bare '#'; with those taken away it is a configuration, too. */
+	for (size_t i = 0; config_keys_name(i) != NULL; i++) {
+		char line[80], inner[80];
+		snprintf(line, sizeof(line), "\n#%s = ", config_keys_name(i));
+		snprintf(inner, sizeof(inner), "\n#\t%s = ", config_keys_name(i));
+		if (strstr(sample, line) == NULL && strstr(sample, inner) == NULL)
+			fail_msg("%s is not in the sample", config_keys_name(i));
+	}
+	for (char *p = sample; *p != '\0'; p++)
+		if (*p == '#' && (p == sample || p[-1] == '\n') && p[1] != ' ' && p[1] != '\n')
+			*p = ' ';
+	config = read_config(sample);
+	if (config == NULL)
+		fail_msg("%s", why);
+	assert_int_equal(config->listener_count, 3);
+	config_free(&config);
+}
+
+static void test_manual_page(void **state)
+{
+	(void)state;
+	char *page = load("man/kpopd.conf.5");
+	size_t items = 0, names = 0;
+	for (; config_keys_name(names) != NULL; names++) {
+		char item[80];
+		snprintf(item, sizeof(item), "\n.It Ic %s", config_keys_name(names));
+		const char *at = strstr(page, item);
+		if (at == NULL || strchr(" \n", at[strlen(item)]) == NULL)
+			fail_msg("%s is not on the page", config_keys_name(names));
+	}
+	for (const char *at = page; (at = strstr(at, "\n.It Ic ")) != NULL; at++)
+		items++;
+	assert_int_equal(items, names + 1); /* and the section, listener */
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	if (mkdtemp(dir) == NULL)
+		return -1;
+	snprintf(file, sizeof(file), "%s/kpopd.conf", dir);
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	unlink(file);
+	return rmdir(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_defaults),
+	    cmocka_unit_test(test_values),
+	    cmocka_unit_test(test_no_mechanisms),
+	    cmocka_unit_test(test_default_listeners_with_tls),
+	    cmocka_unit_test(test_refusals),
+	    cmocka_unit_test(test_too_many),
+	    cmocka_unit_test(test_small_why),
+	    cmocka_unit_test(test_environment_in_comments_and_single_quotes),
+	    cmocka_unit_test(test_files),
+	    cmocka_unit_test(test_file_itself),
+	    cmocka_unit_test(test_sample),
+	    cmocka_unit_test(test_manual_page),
+	};
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
