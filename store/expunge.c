@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * expunge: QUIT's removal of messages, by identity, never by position.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "snapshot.h"
+
+#define BATCH_COUNT 64u
+#define UNLINK_TRIES_COUNT 4
+
+struct expunge {
+	struct maildrop *maildrop;
+	const uint8_t *marks;
+	size_t len;
+	uint32_t next; /* idx where the next batch begins */
+	uint32_t batch_count;
+	bool touched[MAILDIR_PARTS];
+	bool failed;
+	uint32_t *gone; /* UIDs of what is no longer there */
+	uint32_t gone_count;
+	uint64_t gone_octets;
+	struct found batch[BATCH_COUNT];
+};
+
+static bool marked(const struct expunge *expunge, uint32_t idx)
+{
+	return idx / 8 < expunge->len && (expunge->marks[idx / 8] >> (idx % 8) & 1) != 0;
+}
+
+/* The number of marks, or UINT32_MAX when one stands for no message. */
+static uint32_t count_marks(const uint8_t *marks, size_t len, uint32_t count)
+{
+	uint32_t marked = 0;
+	for (size_t i = 0; i < len; i++) {
+		for (unsigned bit = 0; marks[i] >> bit != 0; bit++) {
+			if ((marks[i] >> bit & 1) == 0)
+				continue;
+			if (i > UINT32_MAX / 8 || i * 8 + bit >= count)
+				return UINT32_MAX;
+			marked++;
+		}
+	}
+	return marked;
+}
+
+static int collect(void *arg, uint32_t idx, const struct record *record)
+{
+	struct expunge *expunge = arg;
+	expunge->next = idx + 1;
+	if (marked(expunge, idx))
+		found_set(&expunge->batch[expunge->batch_count++], record);
+	return expunge->batch_count == BATCH_COUNT;
+}
+
+/* Removes one message if it is there as the index knows it. MAILDROP_GONE: it is not. */
+static int remove_message(struct expunge *expunge, struct found *found)
+{
+	struct maildrop *maildrop = expunge->maildrop;
+	int rc = MAILDROP_GONE;
+	for (int tries = 0; tries < UNLINK_TRIES_COUNT; tries++) {
+		rc = maildir_same(&maildrop->maildir, &found->record);
+		if (rc == MAILDROP_OK)
+			rc = maildir_unlink(&maildrop->maildir, &found->record);
+		if (rc == MAILDROP_OK)
+			expunge->touched[found->record.part] = true;
+		if (rc != MAILDROP_GONE)
+			return rc;
+		/* Another program may have renamed it. */
+		rc = snapshot_relook(maildrop, found);
+		if (rc != MAILDROP_OK)
+			return rc;
+	}
+	return MAILDROP_TEMP;
+}
+
+static void remove_batch(struct expunge *expunge)
+{
+	for (uint32_t i = 0; i < expunge->batch_count; i++) {
+		struct found *found = &expunge->batch[i];
+		int rc = remove_message(expunge, found);
+		if (rc == MAILDROP_OK || rc == MAILDROP_GONE) {
+			expunge->gone[expunge->gone_count++] = found->record.uid;
+			expunge->gone_octets += found->record.octets;
+			continue;
+		}
+		if (!expunge->failed)
+			store_note(expunge->maildrop->store, "%s/%.*s: cannot be removed: %s",
+			    maildir_part_name(found->record.part), found->record.name_len, found->record.name,
+			    strerror(errno));
+		expunge->failed = true;
+	}
+	expunge->batch_count = 0;
+}
+
+/* Once for each directory: a second fsync after a failed one would say yes to what is lost. */
+static void sync_parts(struct expunge *expunge)
+{
+	for (int part = 0; part < MAILDIR_PARTS; part++) {
+		int fd;
+		if (!expunge->touched[part])
+			continue;
+		if (maildir_part(&expunge->maildrop->maildir, (enum maildir_part)part, &fd) != MAILDROP_OK ||
+		    fsync(fd) != 0) {
+			store_note(expunge->maildrop->store, "%s: removal is not safe on disk: %s",
+			    maildir_part_name((enum maildir_part)part), strerror(errno));
+			expunge->failed = true;
+		}
+	}
+}
+
+static void update_index(struct expunge *expunge)
+{
+	struct maildrop *maildrop = expunge->maildrop;
+	struct drop drop = maildrop->drop;
+	if (!maildrop->indexed || expunge->gone_count == 0)
+		return;
+	drop.count -= expunge->gone_count;
+	drop.octets -= expunge->gone_octets;
+	/* The directories have changed, perhaps not only by us. */
+	drop.trusted = false;
+	const struct index_update update = {
+	    .user = maildrop->user,
+	    .drop = &drop,
+	    .gone = expunge->gone,
+	    .gone_count = expunge->gone_count,
+	};
+	index_update(maildrop->env, &update);
+}
+
+static int run(struct expunge *expunge, uint32_t wanted)
+{
+	uint32_t count = expunge->maildrop->drop.count;
+	while (expunge->gone_count < wanted && expunge->next < count) {
+		uint32_t from = expunge->next;
+		while (from < count && !marked(expunge, from))
+			from++;
+		if (from == count)
+			break;
+		int rc = snapshot_walk(expunge->maildrop, from, collect, expunge);
+		remove_batch(expunge);
+		if (rc != MAILDROP_OK) {
+			expunge->failed = true;
+			break;
+		}
+	}
+	sync_parts(expunge);
+	update_index(expunge);
+	return expunge->failed ? MAILDROP_TEMP : MAILDROP_OK;
+}
+
+int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len)
+{
+	if (maildrop->ended)
+		return MAILDROP_TEMP;
+	uint32_t wanted = count_marks(marks, len, maildrop->drop.count);
+	if (wanted == UINT32_MAX)
+		return MAILDROP_RANGE;
+	maildrop->ended = true;
+	if (wanted == 0)
+		return MAILDROP_OK;
+	struct expunge *expunge = calloc(1, sizeof(*expunge));
+	uint32_t *gone = calloc(wanted, sizeof(*gone));
+	int rc = MAILDROP_TEMP;
+	if (expunge != NULL && gone != NULL) {
+		expunge->maildrop = maildrop;
+		expunge->marks = marks;
+		expunge->len = len;
+		expunge->gone = gone;
+		rc = run(expunge, wanted);
+	}
+	free(gone);
+	free(expunge);
+	return rc;
+}

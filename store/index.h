@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * index: the records of all maildrops in INDEX_ENVS_COUNT LMDB environments, by a hash of the user.
+ *
+ * For the store's own modules. The index is a cache and behaves so: whatever is wrong with it ends in a
+ * negative answer and, where the environment itself is to blame, in its being set aside (renamed) so
+ * that the next caller begins a new one. A process that dies inside LMDB leaves a mark, by which the next
+ * one knows. How, is told in doc/store.md.
+ *
+ * Threads: all functions may be called from any thread. No transaction outlives a call.
+ */
+#ifndef KPOPD_STORE_INDEX_H
+#define KPOPD_STORE_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "record.h"
+#include "store.h"
+
+#define INDEX_ENVS_COUNT 64u
+
+enum index_err {
+	INDEX_OK = 0,
+	INDEX_NONE = -1,    /* nothing is known of this user */
+	INDEX_DAMAGED = -2, /* a record of this user failed its check: rebuild them */
+	INDEX_FAILED = -3,  /* the environment cannot serve now: do without */
+};
+
+struct index;
+/* map_octets: the first size of an environment's map, 0 for the default; it grows. INDEX_FAILED. */
+int index_open(struct index **index_r, const struct store *store, const char *dir, size_t map_octets);
+void index_close(struct index **index);
+
+/* A user's environment; opened when needed, held until released. NULL: do without. */
+struct index_env;
+struct index_env *index_take(struct index *index, const char *user);
+void index_release(struct index_env **env);
+
+/* INDEX_NONE, _DAMAGED, _FAILED. */
+int index_drop(struct index_env *env, const char *user, struct drop *drop_r);
+/*
+ * Calls fn for the user's messages in order from uid, until it returns non-zero. fn must not use the
+ * index; its record's views end with the call. INDEX_DAMAGED, _FAILED.
+ */
+typedef int index_walk_fn(void *arg, const struct record *record);
+int index_walk(struct index_env *env, const char *user, uint32_t uid, index_walk_fn *fn, void *arg);
+
+struct index_update {
+	const char *user;
+	bool reset;               /* first forget everything of this user */
+	const struct drop *drop;  /* NULL: the maildrop as a whole stays unknown, the next login builds it again */
+	const struct record *const *puts;
+	size_t put_count;
+	const uint32_t *gone; /* UIDs */
+	size_t gone_count;
+};
+/* All of it or nothing. INDEX_FAILED. */
+int index_update(struct index_env *env, const struct index_update *update);
+
+#endif

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: ISC */
+#include "maildrop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "snapshot.h"
+#include "sync.h"
+#include "wire.h"
+
+#define NOTE_OCTETS 512u
+#define OPEN_TRIES_COUNT 4
+
+void store_note(const struct store *store, const char *format, ...)
+{
+	if (store->note == NULL)
+		return;
+	int error = errno;
+	char text[NOTE_OCTETS];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	for (char *p = text; *p != 0; p++)
+		if (*p < 0x20 || *p > 0x7e)
+			*p = '?';
+	store->note(store->note_arg, text);
+	errno = error;
+}
+
+int store_open(struct store **store_r, const struct store_config *config)
+{
+	*store_r = NULL;
+	struct store *store = calloc(1, sizeof(*store));
+	if (store == NULL)
+		return MAILDROP_TEMP;
+	store->note = config->note;
+	store->note_arg = config->note_arg;
+	store->root = fcntl(config->mail_root, F_DUPFD_CLOEXEC, 0);
+	if (store->root < 0) {
+		int rc = errno == EBADF ? MAILDROP_PERM : MAILDROP_TEMP;
+		free(store);
+		return rc;
+	}
+	if (config->index_dir == NULL ||
+	    index_open(&store->index, store, config->index_dir, config->index_map_octets) != INDEX_OK)
+		store_note(store, "no index: every session scans its maildrop");
+	*store_r = store;
+	return MAILDROP_OK;
+}
+
+void store_close(struct store **store)
+{
+	if (*store == NULL)
+		return;
+	index_close(&(*store)->index);
+	close((*store)->root);
+	free(*store);
+	*store = NULL;
+}
+
+/* A Maildir is there: lock it, then bring the index up to date. */
+static int begin(struct maildrop *maildrop)
+{
+	int rc = maildir_lock(&maildrop->maildir);
+	if (rc != MAILDROP_OK)
+		return rc;
+	maildrop->env = index_take(maildrop->store->index, maildrop->user);
+	const struct sync sync = {
+	    .store = maildrop->store,
+	    .maildir = &maildrop->maildir,
+	    .env = maildrop->env,
+	    .user = maildrop->user,
+	};
+	rc = sync_maildrop(&sync, &maildrop->drop, &maildrop->indexed, &maildrop->table);
+	/* A part that vanished between two looks: the next login sees more. */
+	return rc == MAILDROP_GONE ? MAILDROP_TEMP : rc;
+}
+
+int maildrop_open(struct store *store, const char *user, const char *path, struct maildrop **maildrop_r)
+{
+	*maildrop_r = NULL;
+	size_t len = strlen(user);
+	if (len == 0 || len > RECORD_USER_OCTETS)
+		return MAILDROP_PERM;
+	struct maildrop *maildrop = calloc(1, sizeof(*maildrop));
+	if (maildrop == NULL)
+		return MAILDROP_TEMP;
+	maildrop->store = store;
+	maildrop->hint_uid = 1;
+	memcpy(maildrop->user, user, len + 1);
+	int rc = maildir_open(store->root, path, &maildrop->maildir);
+	if (rc == MAILDROP_OK)
+		rc = begin(maildrop);
+	else if (rc == MAILDROP_GONE)
+		rc = MAILDROP_OK;
+	if (rc != MAILDROP_OK)
+		maildrop_close(&maildrop);
+	*maildrop_r = maildrop;
+	return rc;
+}
+
+void maildrop_close(struct maildrop **maildrop)
+{
+	struct maildrop *gone = *maildrop;
+	*maildrop = NULL;
+	if (gone == NULL)
+		return;
+	index_release(&gone->env);
+	table_clear(&gone->table);
+	table_clear(&gone->names);
+	free(gone->uids);
+	maildir_close(&gone->maildir);
+	free(gone);
+}
+
+uint32_t maildrop_count(const struct maildrop *maildrop)
+{
+	return maildrop->drop.count;
+}
+
+uint64_t maildrop_octets(const struct maildrop *maildrop)
+{
+	return maildrop->drop.octets;
+}
+
+struct listing {
+	maildrop_entry_fn *fn;
+	void *arg;
+	uint32_t end;
+};
+
+static int list_one(void *arg, uint32_t idx, const struct record *record)
+{
+	const struct listing *listing = arg;
+	struct maildrop_entry entry = {.octets = record->octets, .uid = record->uid};
+	record_uidl(record, entry.uidl);
+	return listing->fn(listing->arg, idx, &entry) != 0 || idx + 1 == listing->end;
+}
+
+int maildrop_list(struct maildrop *maildrop, uint32_t idx, uint32_t count, maildrop_entry_fn *fn, void *arg)
+{
+	uint32_t all = maildrop->drop.count;
+	if (idx > all)
+		return MAILDROP_RANGE;
+	if (maildrop->ended)
+		return MAILDROP_TEMP;
+	if (idx == all || count == 0)
+		return MAILDROP_OK;
+	struct listing listing = {.fn = fn, .arg = arg, .end = count < all - idx ? idx + count : all};
+	return snapshot_walk(maildrop, idx, list_one, &listing);
+}
+
+/* Opens the message wherever it is by now. */
+static int open_message(struct maildrop *maildrop, struct found *found, int *fd_r, struct stat *st_r)
+{
+	int rc = MAILDROP_GONE;
+	for (int tries = 0; tries < OPEN_TRIES_COUNT; tries++) {
+		rc = maildir_message(&maildrop->maildir, &found->record, fd_r, st_r);
+		if (rc != MAILDROP_GONE)
+			break;
+		rc = snapshot_relook(maildrop, found);
+		if (rc != MAILDROP_OK)
+			break;
+		rc = MAILDROP_GONE;
+	}
+	/* What lies there now is no message. */
+	return rc == MAILDROP_PERM ? MAILDROP_GONE : rc;
+}
+
+/* Whether the file is still as long on the wire as was announced. */
+static bool as_announced(const struct record *record, int fd, const struct stat *st)
+{
+	if ((uint64_t)st->st_size != record->length)
+		return false;
+	if (st->st_ino == record->inode && maildir_nsecs(st->st_mtim) == record->mtime_nsecs)
+		return true;
+	struct record now = *record;
+	return maildir_measure(fd, st, &now) == MAILDROP_OK && now.octets == record->octets &&
+	       now.flags == record->flags;
+}
+
+int maildrop_fetch(struct maildrop *maildrop, uint32_t idx, struct maildrop_message *message_r)
+{
+	struct found found;
+	struct stat st;
+	int fd;
+	if (maildrop->ended)
+		return MAILDROP_TEMP;
+	int rc = snapshot_get(maildrop, idx, &found);
+	if (rc == MAILDROP_OK)
+		rc = open_message(maildrop, &found, &fd, &st);
+	if (rc != MAILDROP_OK)
+		return rc;
+	if (!as_announced(&found.record, fd, &st)) {
+		close(fd);
+		store_note(maildrop->store, "%s/%.*s: changed since it was counted",
+		    maildir_part_name(found.record.part), found.record.name_len, found.record.name);
+		snapshot_forget(maildrop);
+		return MAILDROP_TEMP;
+	}
+	*message_r = (struct maildrop_message){
+	    .fd = fd,
+	    .length = found.record.length,
+	    .octets = found.record.octets,
+	    .flags = found.record.flags,
+	};
+	return MAILDROP_OK;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * snapshot: an open maildrop, and its messages by the numbers that stand for them in the session.
+ *
+ * The snapshot lies in the index: nobody else changes this maildrop's records while we hold its lock, and
+ * should the index be set aside, our environment stays open and as it was. Without an index it is a table.
+ */
+#ifndef KPOPD_STORE_SNAPSHOT_H
+#define KPOPD_STORE_SNAPSHOT_H
+
+#include "index.h"
+#include "maildir.h"
+#include "maildrop.h"
+#include "table.h"
+
+struct maildrop {
+	struct store *store;
+	struct maildir maildir;
+	struct index_env *env; /* NULL: no index */
+	struct drop drop;
+	struct table table; /* the messages, when they are not in the index */
+	bool indexed;
+	bool ended;     /* expunged: nothing more to do */
+	uint32_t *uids; /* by idx, once somebody jumps about */
+	uint32_t hint_idx, hint_uid; /* no message from hint_idx on has a lower UID */
+	struct table names; /* the Maildir as it is now, once a message was not where it should be */
+	struct dir_state names_states[MAILDIR_PARTS];
+	char user[RECORD_USER_OCTETS + 1];
+};
+
+/* A record with its texts, to keep. */
+struct found {
+	struct record record;
+	char text[RECORD_NAME_OCTETS + MAILDROP_UIDL_OCTETS];
+};
+void found_set(struct found *found, const struct record *record);
+
+/* Walks the messages from idx until fn returns non-zero. MAILDROP_TEMP. */
+typedef int snapshot_fn(void *arg, uint32_t idx, const struct record *record);
+int snapshot_walk(struct maildrop *maildrop, uint32_t idx, snapshot_fn *fn, void *arg);
+/* MAILDROP_RANGE, _TEMP. */
+int snapshot_get(struct maildrop *maildrop, uint32_t idx, struct found *found_r);
+/* The message is not where its record says: looks where it is now. MAILDROP_GONE, _TEMP, _PERM. */
+int snapshot_relook(struct maildrop *maildrop, struct found *found);
+/* What the index knows of this maildrop is wrong: the next login finds out anew. */
+void snapshot_forget(struct maildrop *maildrop);
+
+#endif

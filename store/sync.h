@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * sync: brings what the index knows of a maildrop up to date with what lies in its Maildir.
+ */
+#ifndef KPOPD_STORE_SYNC_H
+#define KPOPD_STORE_SYNC_H
+
+#include "index.h"
+#include "maildir.h"
+#include "table.h"
+
+struct sync {
+	const struct store *store;
+	struct maildir *maildir;
+	struct index_env *env; /* NULL: no index */
+	const char *user;
+};
+
+/*
+ * Fills drop_r. Where the index holds the maildrop's messages afterwards, *indexed_r is set and table_r is
+ * empty; else table_r holds them, in order of UID. MAILDROP_TEMP, _PERM.
+ */
+int sync_maildrop(const struct sync *sync, struct drop *drop_r, bool *indexed_r, struct table *table_r);
+
+#endif
