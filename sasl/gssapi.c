@@ -310,7 +310,11 @@ static int step_choice(struct conversation *conversation, sasl_server_params_t *
 		rc = fail(exchange, "the choice of layer is too short or too long");
 	else
 		rc = take_choice(conversation, sparams, exchange, plain.value, plain.length, oparams);
-	gss_release_buffer(&minor, &plain);
+	if (plain.length == 0)
+		free(plain.value); /* MIT's release passes over an empty buffer, though it allocated one octet
+				    */
+	else
+		gss_release_buffer(&minor, &plain);
 	return rc;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Password mechanisms: the server side here, the real client side of Cyrus SASL there. */
+/* Password mechanisms: the server side here, the real client side of Cyrus SASL in another process. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,7 +30,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Runs first: the client side would load every plug-in there is. */
 static void only_named_plugins_are_loaded(void **state)
 {
 	static const char *const wanted[] = {"libscram.so", "libplain.so", "liblogin.so", "libcrammd5.so"};
@@ -159,7 +158,8 @@ static void unknown_users_have_stable_scram_parameters(void **state)
 		const char *challenge, *salt;
 		size_t len;
 
-		assert_int_equal(saslx_start(server, "SCRAM-SHA-256", first[i], strlen(first[i])), SASLX_MORE);
+		assert_int_equal(
+		    saslx_start(server, "SCRAM-SHA-256", first[i], strlen(first[i])), SASLX_MORE);
 		challenge = saslx_challenge(server, &len);
 		salt = memmem(challenge, len, ",s=", 3);
 		assert_non_null(salt);

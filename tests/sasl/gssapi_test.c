@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: ISC */
+/* The mechanism GSSAPI against a real KDC, with the stock client and with a client of our own that
+ * misbehaves. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <gssapi/gssapi.h>
+#include <gssapi/gssapi_krb5.h>
+
+#include "tests/sasl/world.h"
+
+static struct world world;
+static char realm[] = "/tmp/kpopd-realm-XXXXXX";
+static char keytab[128];
+
+static const char *const mechanisms[] = {"GSSAPI", "PLAIN", NULL};
+
+static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int run(const char *format, ...)
+{
+	char command[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	return system(command);
+}
+
+static int realm_sh(const char *arguments)
+{
+	const char *source = getenv("KPOPD_SRCDIR");
+
+	return run("%s/tests/system/realm.sh %s >&2", source != NULL ? source : ".", arguments);
+}
+
+static void use_cache_of(const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "FILE:%s/cc.%s", realm, name);
+	setenv("KRB5CCNAME", path, 1);
+}
+
+static int setup(void **state)
+{
+	char text[512];
+
+	(void)state;
+	if (mkdtemp(realm) == NULL)
+		return -1;
+	snprintf(text, sizeof(text), "start %s", realm);
+	if (realm_sh(text) != 0)
+		return -1;
+	snprintf(text, sizeof(text), "%s/krb5.conf", realm);
+	setenv("KRB5_CONFIG", text, 1);
+	snprintf(keytab, sizeof(keytab), "%s/krb5.keytab", realm);
+	snprintf(text, sizeof(text), "user %s alice/admin admin-krb", realm);
+	if (realm_sh(text) != 0 ||
+	    run("echo alice-krb | kinit -c %s/cc.alice alice > /dev/null", realm) != 0 ||
+	    run("echo admin-krb | kinit -c %s/cc.admin alice/admin > /dev/null", realm) != 0)
+		return -1;
+	use_cache_of("alice");
+	return world_start(&world, mechanisms, keytab, NULL);
+}
+
+static int teardown(void **state)
+{
+	char text[512];
+
+	(void)state;
+	world_stop(&world);
+	snprintf(text, sizeof(text), "stop %s", realm);
+	realm_sh(text);
+	return run("rm -rf %s", realm) == 0 ? 0 : -1;
+}
+
+/* A client's context and the token it sends next. */
+struct client {
+	gss_ctx_id_t context;
+	gss_name_t target;
+	OM_uint32 flags;
+	gss_buffer_desc token;
+};
+
+static void client_step(struct client *client, const void *challenge, size_t len)
+{
+	gss_buffer_desc in = {.length = len, .value = (void *)(uintptr_t)challenge};
+	OM_uint32 minor, major;
+
+	gss_release_buffer(&minor, &client->token);
+	major = gss_init_sec_context(&minor, GSS_C_NO_CREDENTIAL, &client->context, client->target,
+	    (gss_OID)gss_mech_krb5, client->flags, 0, GSS_C_NO_CHANNEL_BINDINGS,
+	    challenge == NULL ? GSS_C_NO_BUFFER : &in, NULL, &client->token, NULL, NULL);
+	assert_false(GSS_ERROR(major));
+}
+
+static void client_begin(struct client *client, const char *service, OM_uint32 flags)
+{
+	gss_buffer_desc name = {.length = strlen(service), .value = (void *)(uintptr_t)service};
+	OM_uint32 minor;
+
+	memset(client, 0, sizeof(*client));
+	client->flags = flags;
+	assert_int_equal(
+	    gss_import_name(&minor, &name, GSS_C_NT_HOSTBASED_SERVICE, &client->target), GSS_S_COMPLETE);
+	client_step(client, NULL, 0);
+}
+
+static void client_end(struct client *client)
+{
+	OM_uint32 minor;
+
+	gss_release_buffer(&minor, &client->token);
+	gss_release_name(&minor, &client->target);
+	gss_delete_sec_context(&minor, &client->context, GSS_C_NO_BUFFER);
+}
+
+static void client_wrap(struct client *client, const void *text, size_t len, gss_buffer_t wrapped)
+{
+	gss_buffer_desc plain = {.length = len, .value = (void *)(uintptr_t)text};
+	OM_uint32 minor;
+
+	assert_int_equal(
+	    gss_wrap(&minor, client->context, 0, GSS_C_QOP_DEFAULT, &plain, NULL, wrapped), GSS_S_COMPLETE);
+}
+
+/* Leads server and client to the point where the offer lies in the server's challenge. */
+static struct saslx *until_offer(struct client *client, OM_uint32 flags)
+{
+	struct saslx *server = saslx_new(false);
+	const void *challenge;
+	size_t len;
+
+	client_begin(client, "pop@localhost", flags);
+	assert_int_equal(
+	    saslx_start(server, "GSSAPI", client->token.value, client->token.length), SASLX_MORE);
+	if ((flags & GSS_C_MUTUAL_FLAG) != 0) {
+		challenge = saslx_challenge(server, &len);
+		assert_true(len > 0);
+		client_step(client, challenge, len);
+		assert_int_equal(saslx_step(server, "", 0), SASLX_MORE);
+	}
+	return server;
+}
+
+static void stock_client_logs_in(void **state)
+{
+	static const struct {
+		const char *sentence, *authzid;
+		bool initial;
+		enum saslx_outcome want;
+	} rows[] = {
+	    {"as the ticket's user", "alice", true, SASLX_DONE},
+	    {"without initial response", "alice", false, SASLX_DONE},
+	    {"without authorisation identity", "", true, SASLX_DONE},
+	    {"as another user", "bob", true, SASLX_REFUSED},
+	    {"as a longer name", "alicea", true, SASLX_REFUSED},
+	    {"as a shorter name", "alic", true, SASLX_REFUSED},
+	};
+
+	(void)state;
+	assert_true(saslx_usable("GSSAPI"));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct talk talk = world_talk("GSSAPI", rows[i].authzid, "", "", rows[i].initial);
+
+		if (talk.outcome != rows[i].want)
+			fail_msg("%s: %d, %s", rows[i].sentence, (int)talk.outcome, talk.why);
+		assert_string_equal(talk.user, rows[i].want == SASLX_DONE ? "alice" : "");
+	}
+}
+
+static void offer_is_no_layer(void **state)
+{
+	static const OM_uint32 flags[] = {GSS_C_MUTUAL_FLAG | GSS_C_INTEG_FLAG | GSS_C_SEQUENCE_FLAG, 0};
+	static const uint8_t want[4] = {1, 0, 0, 0};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct client client;
+		struct saslx *server = until_offer(&client, flags[i]);
+		gss_buffer_desc offer, plain = GSS_C_EMPTY_BUFFER, wrapped = GSS_C_EMPTY_BUFFER;
+		OM_uint32 minor;
+		int conf = 1;
+
+		offer.value = (void *)(uintptr_t)saslx_challenge(server, &offer.length);
+		assert_int_equal(
+		    gss_unwrap(&minor, client.context, &offer, &plain, &conf, NULL), GSS_S_COMPLETE);
+		assert_int_equal(conf, 0);
+		assert_int_equal(plain.length, 4);
+		assert_memory_equal(plain.value, want, 4);
+		client_wrap(&client, want, 4, &wrapped);
+		assert_int_equal(saslx_step(server, wrapped.value, wrapped.length), SASLX_DONE);
+		assert_string_equal(saslx_user(server), "alice");
+		gss_release_buffer(&minor, &plain);
+		gss_release_buffer(&minor, &wrapped);
+		client_end(&client);
+		saslx_free(&server);
+	}
+}
+
+#define CHOICE(text) text, sizeof(text) - 1
+
+static void choices(void **state)
+{
+	static const struct {
+		const char *sentence, *choice;
+		size_t len;
+		enum saslx_outcome want;
+	} rows[] = {
+	    {"no name", CHOICE("\1\0\0\0"), SASLX_DONE},
+	    {"a name", CHOICE("\1\0\0\0alice"), SASLX_DONE},
+	    {"a name and a NUL", CHOICE("\1\0\0\0alice\0"), SASLX_DONE},
+	    {"a NUL alone", CHOICE("\1\0\0\0\0"), SASLX_DONE},
+	    {"two NULs", CHOICE("\1\0\0\0alice\0\0"), SASLX_REFUSED},
+	    {"a NUL within", CHOICE("\1\0\0\0ali\0ce"), SASLX_REFUSED},
+	    {"more after the NUL", CHOICE("\1\0\0\0alice\0x"), SASLX_REFUSED},
+	    {"another name", CHOICE("\1\0\0\0bob"), SASLX_REFUSED},
+	    {"with the realm", CHOICE("\1\0\0\0alice@KPOPD.TEST"), SASLX_REFUSED},
+	    {"capitals", CHOICE("\1\0\0\0Alice"), SASLX_REFUSED},
+	    {"no layer bit", CHOICE("\0\0\0\0alice"), SASLX_REFUSED},
+	    {"integrity", CHOICE("\2\0\0\0alice"), SASLX_REFUSED},
+	    {"integrity with a size", CHOICE("\2\0\377\377alice"), SASLX_REFUSED},
+	    {"confidentiality", CHOICE("\4\0\377\377alice"), SASLX_REFUSED},
+	    {"two bits", CHOICE("\3\0\0\0alice"), SASLX_REFUSED},
+	    {"all bits", CHOICE("\377\377\377\377alice"), SASLX_REFUSED},
+	    {"a size without a layer", CHOICE("\1\0\0\1alice"), SASLX_REFUSED},
+	    {"three octets", CHOICE("\1\0\0"), SASLX_REFUSED},
+	    {"nothing", CHOICE(""), SASLX_REFUSED},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct client client;
+		struct saslx *server = until_offer(&client, GSS_C_MUTUAL_FLAG);
+		gss_buffer_desc wrapped = GSS_C_EMPTY_BUFFER;
+		OM_uint32 minor;
+
+		client_wrap(&client, rows[i].choice, rows[i].len, &wrapped);
+		if (saslx_step(server, wrapped.value, wrapped.length) != rows[i].want)
+			fail_msg("%s: %s", rows[i].sentence, saslx_why(server));
+		gss_release_buffer(&minor, &wrapped);
+		client_end(&client);
+		saslx_free(&server);
+	}
+}
+
+/* Choice tokens cut short, with octets after them, changed, not wrapped, or the server's own sent back. */
+static void damaged_choices_are_refused(void **state)
+{
+	struct client client;
+	struct saslx *server = until_offer(&client, GSS_C_MUTUAL_FLAG);
+	gss_buffer_desc wrapped = GSS_C_EMPTY_BUFFER;
+	size_t offer_len, len;
+	const void *challenge;
+	char offer[256];
+	OM_uint32 minor;
+
+	(void)state;
+	challenge = saslx_challenge(server, &offer_len);
+	assert_true(offer_len < sizeof(offer));
+	memcpy(offer, challenge, offer_len);
+	assert_int_equal(saslx_step(server, offer, offer_len), SASLX_REFUSED);
+	saslx_free(&server);
+	client_wrap(&client, "\1\0\0\0alice", 9, &wrapped);
+	len = wrapped.length;
+	gss_release_buffer(&minor, &wrapped);
+	client_end(&client);
+	for (size_t cut = 0; cut < 2 * len + 2; cut++) {
+		uint8_t bytes[512];
+
+		server = until_offer(&client, GSS_C_MUTUAL_FLAG);
+		client_wrap(&client, "\1\0\0\0alice", 9, &wrapped);
+		memcpy(bytes, wrapped.value, wrapped.length);
+		bytes[wrapped.length] = 0;
+		if (cut < len)
+			assert_int_equal(saslx_step(server, bytes, cut), SASLX_REFUSED);
+		else if (cut < 2 * len) {
+			bytes[cut - len] ^= 0x11;
+			assert_int_equal(saslx_step(server, bytes, len), SASLX_REFUSED);
+		} else
+			assert_int_equal(
+			    saslx_step(server, cut == 2 * len ? (const void *)bytes : "\1\0\0\0alice",
+				cut == 2 * len ? len + 1 : 9),
+			    SASLX_REFUSED);
+		gss_release_buffer(&minor, &wrapped);
+		client_end(&client);
+		saslx_free(&server);
+	}
+}
+
+static enum saslx_outcome first_token(const void *token, size_t len)
+{
+	struct saslx *server = saslx_new(false);
+	enum saslx_outcome outcome = saslx_start(server, "GSSAPI", token, len);
+
+	saslx_free(&server);
+	return outcome;
+}
+
+static void damaged_first_tokens_are_refused(void **state)
+{
+	struct client client;
+	uint8_t *bytes;
+	size_t len;
+
+	(void)state;
+	client_begin(&client, "pop@localhost", 0);
+	len = client.token.length;
+	bytes = malloc(len + 16);
+	for (size_t cut = 0; cut < len; cut++)
+		assert_int_equal(first_token(client.token.value, cut), SASLX_REFUSED);
+	for (size_t more = 1; more < 16; more++) {
+		memcpy(bytes, client.token.value, len);
+		memset(bytes + len, 0, more);
+		assert_int_equal(first_token(bytes, len + more), SASLX_REFUSED);
+	}
+	/* Every octet of the framing and the start of the AP-REQ, where a change must matter. */
+	for (size_t at = 0; at < 17; at++) {
+		memcpy(bytes, client.token.value, len);
+		bytes[at] ^= 0x04;
+		if (first_token(bytes, len) != SASLX_REFUSED)
+			fail_msg("a change of octet %zu is not noticed", at);
+	}
+	for (size_t at = 17; at < len; at += 7) {
+		memcpy(bytes, client.token.value, len);
+		bytes[at] ^= 0x80;
+		first_token(bytes, len); /* some fields bind nothing; what counts is that we live */
+	}
+	free(bytes);
+	client_end(&client);
+}
+
+/* The same octets under the object identifiers of other mechanisms. */
+static void other_mechanisms_are_refused(void **state)
+{
+	static const struct {
+		const char *sentence, *token;
+		size_t len;
+	} rows[] = {
+	    {"SPNEGO", CHOICE("\x60\x10\x06\x06\x2b\x06\x01\x05\x05\x02\xa0\x06\x30\x04\xa0\x02\x30\x00")},
+	    {"IAKERB", CHOICE("\x60\x0d\x06\x06\x2b\x06\x01\x05\x02\x05\x05\x01\x6e\x01\x00")},
+	    {"Microsoft's mistyped Kerberos",
+		CHOICE("\x60\x0f\x06\x09\x2a\x86\x48\x82\xf7\x12\x01\x02\x02\x01\x00\x6e\x00")},
+	    {"Kerberos, not an AP-REQ",
+		CHOICE("\x60\x0f\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x02\x00\x6f\x00")},
+	    {"Kerberos, AP-REQ of no octets",
+		CHOICE("\x60\x0f\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x01\x00\x6e\x00")},
+	    {"a length of lengths", CHOICE("\x60\xff\xff\xff\xff\xff")},
+	    {"an endless length", CHOICE("\x60\x84\xff\xff\xff\xff\x06\x09")},
+	    {"an indefinite length",
+		CHOICE("\x60\x80\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x01\x00\x6e\x00\x00")},
+	    {"a bare AP-REQ", CHOICE("\x6e\x82\x01\x00\x30\x82")},
+	    {"NTLM", CHOICE("NTLMSSP\0\1\0\0\0\0\0\0\0")},
+	    {"nothing", CHOICE("")},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (first_token(rows[i].token, rows[i].len) != SASLX_REFUSED)
+			fail_msg("%s: not refused", rows[i].sentence);
+}
+
+static void tickets_of_other_services_are_refused(void **state)
+{
+	static const struct {
+		const char *service;
+		enum saslx_outcome want;
+	} rows[] = {
+	    {"pop@localhost", SASLX_MORE},
+	    {"pop3@localhost", SASLX_MORE},
+	    {"imap@localhost", SASLX_REFUSED},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct saslx *server = saslx_new(false);
+		struct client client;
+
+		client_begin(&client, rows[i].service, GSS_C_MUTUAL_FLAG);
+		if (saslx_start(server, "GSSAPI", client.token.value, client.token.length) != rows[i].want)
+			fail_msg("%s: %s", rows[i].service, saslx_why(server));
+		/* What an administrator can act on: what is wanted, and what the keytab has. */
+		if (rows[i].want == SASLX_REFUSED) {
+			assert_non_null(strstr(saslx_why(server), "pop/HOST"));
+			assert_non_null(strstr(saslx_why(server), "pop/localhost@KPOPD.TEST"));
+		}
+		client_end(&client);
+		saslx_free(&server);
+	}
+}
+
+static void a_token_serves_once(void **state)
+{
+	struct client client;
+
+	(void)state;
+	client_begin(&client, "pop@localhost", 0);
+	assert_int_equal(first_token(client.token.value, client.token.length), SASLX_MORE);
+	assert_int_equal(first_token(client.token.value, client.token.length), SASLX_REFUSED);
+	client_end(&client);
+}
+
+static void a_token_after_the_last_is_refused(void **state)
+{
+	struct saslx *server = saslx_new(false);
+	struct client client;
+
+	(void)state;
+	client_begin(&client, "pop@localhost", GSS_C_MUTUAL_FLAG);
+	assert_int_equal(saslx_start(server, "GSSAPI", client.token.value, client.token.length), SASLX_MORE);
+	assert_int_equal(saslx_step(server, client.token.value, client.token.length), SASLX_REFUSED);
+	client_end(&client);
+	saslx_free(&server);
+}
+
+static void principals_without_a_user_are_refused(void **state)
+{
+	struct saslx *server = saslx_new(false);
+	struct client client;
+
+	(void)state;
+	use_cache_of("admin");
+	client_begin(&client, "pop@localhost", 0);
+	use_cache_of("alice");
+	assert_int_equal(
+	    saslx_start(server, "GSSAPI", client.token.value, client.token.length), SASLX_REFUSED);
+	assert_non_null(strstr(saslx_why(server), "alice/admin@KPOPD.TEST"));
+	client_end(&client);
+	saslx_free(&server);
+}
+
+static void abandoned_exchanges_leave_nothing(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		struct client client;
+		struct saslx *server = until_offer(&client, i % 2 == 0 ? GSS_C_MUTUAL_FLAG : 0);
+
+		client_end(&client);
+		saslx_free(&server);
+		assert_int_equal(world_talk("GSSAPI", "alice", "", "", true).outcome, SASLX_DONE);
+	}
+}
+
+/* A cache that cannot be written is our fault, and no one logs in past it. */
+static void no_replay_cache_is_an_error(void **state)
+{
+	struct saslx *server = saslx_new(false);
+	struct client client;
+	char path[160];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/replay", world.dir);
+	unlink(path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	client_begin(&client, "pop@localhost", 0);
+	assert_int_equal(saslx_start(server, "GSSAPI", client.token.value, client.token.length), SASLX_ERROR);
+	client_end(&client);
+	saslx_free(&server);
+	assert_int_equal(rmdir(path), 0);
+}
+
+static void no_kdc_is_needed(void **state)
+{
+	char text[512];
+
+	(void)state;
+	assert_int_equal(world_talk("GSSAPI", "alice", "", "", true).outcome, SASLX_DONE);
+	snprintf(text, sizeof(text), "stop %s", realm);
+	assert_int_equal(realm_sh(text), 0);
+	assert_int_equal(world_talk("GSSAPI", "alice", "", "", true).outcome, SASLX_DONE);
+}
+
+/* Each ends this process's library and starts it anew. */
+static void keytabs_without_a_usable_key(void **state)
+{
+	static const struct {
+		const char *sentence, *make, *noted;
+	} rows[] = {
+	    {"missing", "true", "not found"},
+	    {"empty", ": > %s", "GSSAPI is not offered"},
+	    {"garbage", "echo garbage > %s", "GSSAPI is not offered"},
+	    {"another service", "$R/realm.sh service $D imap/other %s", "imap/other@KPOPD.TEST"},
+	    {"a weak key", "$R/realm.sh service $D pop/weak %s arcfour-hmac:normal", "weak enctype"},
+	    {"a user named like us", "$R/realm.sh service $D pop %s", "pop@KPOPD.TEST"},
+	};
+	const char *source = getenv("KPOPD_SRCDIR");
+	char path[160], make[256], dir[512];
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/tests/system", source != NULL ? source : ".");
+	setenv("R", dir, 1);
+	setenv("D", realm, 1);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *where = strstr(rows[i].make, "%s");
+
+		world_stop(&world);
+		snprintf(path, sizeof(path), "%s/%zu.keytab", realm, i);
+		if (where == NULL)
+			snprintf(make, sizeof(make), "%s", rows[i].make);
+		else
+			snprintf(make, sizeof(make), "%.*s%s%s", (int)(where - rows[i].make), rows[i].make,
+			    path, where + 2);
+		assert_int_equal(run("%s", make), 0);
+		assert_int_equal(world_start(&world, mechanisms, path, NULL), 0);
+		if (saslx_usable("GSSAPI") || strstr(world.noted, rows[i].noted) == NULL)
+			fail_msg("%s: %s", rows[i].sentence, world.noted);
+		assert_int_equal(world_talk("PLAIN", "", "alice", ALICE_PASSWORD, true).outcome, SASLX_DONE);
+		assert_int_equal(first_token("", 0), SASLX_UNKNOWN);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(stock_client_logs_in),
+	    cmocka_unit_test(offer_is_no_layer),
+	    cmocka_unit_test(choices),
+	    cmocka_unit_test(damaged_choices_are_refused),
+	    cmocka_unit_test(damaged_first_tokens_are_refused),
+	    cmocka_unit_test(other_mechanisms_are_refused),
+	    cmocka_unit_test(tickets_of_other_services_are_refused),
+	    cmocka_unit_test(a_token_serves_once),
+	    cmocka_unit_test(a_token_after_the_last_is_refused),
+	    cmocka_unit_test(principals_without_a_user_are_refused),
+	    cmocka_unit_test(abandoned_exchanges_leave_nothing),
+	    cmocka_unit_test(no_replay_cache_is_an_error),
+	    cmocka_unit_test(no_kdc_is_needed),
+	    cmocka_unit_test(keytabs_without_a_usable_key),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
