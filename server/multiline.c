@@ -12,10 +12,6 @@
 
 #include "server/session_private.h"
 
-#define LISTED_HEAD_OCTETS 9u
-/* So many entries fit one answer whatever they are. */
-#define OCTETS_ENTRIES_COUNT ((LIMIT_MSG_LISTED_OCTETS - LISTED_HEAD_OCTETS) / 8u)
-#define UIDLS_ENTRIES_COUNT ((LIMIT_MSG_LISTED_OCTETS - LISTED_HEAD_OCTETS) / (1u + MAILDROP_UIDL_OCTETS))
 /* "1048576 " and the longest UIDL or size, CRLF, NUL. */
 #define ENTRY_LINE_OCTETS (8u + MAILDROP_UIDL_OCTETS + 3u)
 #define READ_OCTETS 16384u
@@ -68,8 +64,6 @@ static enum outcome fill_octets(struct session *session)
 static enum outcome next_piece(struct session *session)
 {
 	struct listing_stream *listing = &session->listing;
-	uint32_t most = listing->kind == LIST_UIDLS ? UIDLS_ENTRIES_COUNT : OCTETS_ENTRIES_COUNT;
-	uint32_t left = session->count - listing->idx;
 	struct msg_writer w = {.buf = session->request_fixed, .size = sizeof session->request_fixed};
 	if (!session->maildrop && listing->begun)
 		return OUTCOME_DROP;
@@ -78,7 +72,7 @@ static enum outcome next_piece(struct session *session)
 	if (!session->maildrop)
 		return session_store_given_up(session);
 	session->idx = listing->idx;
-	session->wanted = left < most ? left : most;
+	session->wanted = session->count - listing->idx; /* the store gives as many as fit one answer */
 	session->stream = STREAM_NONE;
 	msg_put_u8(&w, (uint8_t)listing->kind);
 	msg_put_u32(&w, session->idx);

@@ -70,7 +70,7 @@ void session_free(struct session **session)
 	if (s == NULL)
 		return;
 	request_clear(s);
-	session_token_clear(&s->token);
+	auth_token_clear(&s->token);
 	sendauth_free(&s->sendauth);
 	multiline_clear(s);
 	free(s->marks);
@@ -262,7 +262,7 @@ enum outcome session_take_command(struct session *session, const uint8_t *buf, s
 	return run(session, &line, command);
 }
 
-/* Somebody speaks HTTP to us: not one octet of it is answered. */
+/* Somebody speaks HTTP to us: no more of it is read, and nothing of it comes back. */
 static bool foreign(const struct session *session, const struct pop3_command *command)
 {
 	return command != NULL && (command->flags & POP3_FOREIGN) != 0 && !session->logged_in;
@@ -293,8 +293,10 @@ static enum outcome line_input(struct session *session, const uint8_t *buf, size
 	struct pop3_line line;
 	pop3_parse_line(buf, line_len, &line);
 	const struct pop3_command *command = pop3_command_find(&line);
-	if (foreign(session, command) && line.verb_len < line_len)
-		return OUTCOME_DROP;
+	if (foreign(session, command) && line.verb_len < line_len) {
+		session_err(session, "this is a POP3 server");
+		return session_last_words(session);
+	}
 	size_t limit = line_limit(session, command);
 	if (line_len > limit || (lf == NULL && line_len == limit)) {
 		if (command != NULL && command->handler == session_cmd_auth && !session->logged_in)
@@ -342,11 +344,11 @@ enum outcome session_tls_started(
 {
 	if (session->phase != PHASE_STARTTLS)
 		return session_unmoved(session);
+	(void)description;
 	session_enter(session, out, now_msecs);
 	session->tls = true;
 	session->phase = PHASE_AUTHORIZATION;
 	session_forget_login(session);
-	snprintf(session->tls_text, sizeof session->tls_text, "%s", description);
 	return session_leave(session, OUTCOME_INPUT);
 }
 

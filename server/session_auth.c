@@ -169,78 +169,19 @@ enum outcome session_cmd_stls(struct session *session, const struct pop3_args *a
 	return OUTCOME_STARTTLS;
 }
 
-void session_token_clear(struct token *token)
-{
-	if (token->octets != NULL)
-		OPENSSL_cleanse(token->octets, token->size);
-	free(token->octets);
-	*token = (struct token){.octets = NULL};
-}
-
-/* Makes room for extra octets; no copy of a secret stays behind. */
-static bool token_reserve(struct token *token, size_t extra)
-{
-	size_t want = token->len + extra, size = token->size < 1024 ? 1024 : token->size;
-	if (want <= token->size)
-		return true;
-	while (size < want)
-		size *= 2;
-	uint8_t *octets = malloc(size);
-	if (octets == NULL)
-		return false;
-	if (token->octets != NULL) {
-		memcpy(octets, token->octets, token->len);
-		OPENSSL_cleanse(token->octets, token->size);
-		free(token->octets);
-	}
-	token->octets = octets;
-	token->size = size;
-	return true;
-}
-
-static void token_feed(struct token *token, const uint8_t *buf, size_t len)
-{
-	if (len == 0)
-		return;
-	token->bad = token->bad || token->cr; /* the CR before was not the line's end */
-	token->cr = buf[len - 1] == '\r';
-	if (token->cr)
-		len--;
-	if (len > 0 && token->line_octets == 0)
-		token->first = buf[0];
-	token->line_octets += len;
-	token->bad = token->bad || token->line_octets > LIMIT_TOKEN_BASE64_OCTETS;
-	if (token->bad || !token_reserve(token, BASE64_DECODED_OCTETS(len))) {
-		token->bad = true;
-		return;
-	}
-	token->len += base64_decode(&token->decoder, buf, len, token->octets + token->len);
-}
-
-static bool token_is(const struct token *token, uint8_t only)
-{
-	return token->line_octets == 1 && token->first == only && !token->cr;
-}
-
-static bool token_valid(const struct token *token)
-{
-	return !token->bad && base64_decoded(&token->decoder) && token->len <= SASLX_TOKEN_OCTETS;
-}
-
 /* The line is whole: an initial response, or the answer to a challenge. */
 static enum outcome token_end(struct session *session)
 {
-	struct token *token = &session->token;
+	struct auth_token *token = &session->token;
 	static const uint8_t nothing[1];
 	bool initial = session->initial;
 	enum outcome outcome;
-	token->cr = false;
 	session->phase = PHASE_AUTHORIZATION;
-	bool empty = initial && token_is(token, '=');
-	if (!initial && token_is(token, '*')) {
+	bool empty = initial && auth_token_is(token, '=');
+	if (!initial && auth_token_is(token, '*')) {
 		outcome = session_bad(session, "authentication cancelled");
 		session->conversing = false;
-	} else if (!empty && !token_valid(token)) {
+	} else if (!empty && !auth_token_valid(token)) {
 		outcome = session_bad(session, "not a line of base64, or too long");
 		session->conversing = false;
 	} else if (initial) {
@@ -251,7 +192,7 @@ static enum outcome token_end(struct session *session)
 	} else {
 		outcome = session_ask_auth(session, MSG_FRONT_STEP, NULL, 0, token->octets, token->len);
 	}
-	session_token_clear(token);
+	auth_token_clear(token);
 	return outcome;
 }
 
@@ -260,13 +201,13 @@ enum outcome session_token_input(struct session *session, const uint8_t *buf, si
 	const uint8_t *lf = memchr(buf, '\n', len);
 	size_t take = lf != NULL ? (size_t)(lf - buf) : len;
 	*used_r = take + (lf != NULL);
-	token_feed(&session->token, buf, take);
+	auth_token_feed(&session->token, buf, take);
 	return lf != NULL ? token_end(session) : OUTCOME_MORE_INPUT;
 }
 
 static void token_begin(struct session *session, bool initial)
 {
-	session_token_clear(&session->token);
+	auth_token_clear(&session->token);
 	session->initial = initial;
 	session->phase = PHASE_TOKEN;
 }
@@ -315,7 +256,7 @@ enum outcome session_cmd_auth(struct session *session, const struct pop3_args *a
 	session->conversing = false; /* APOP's, if it was open */
 	session->apop_ready = false;
 	token_begin(session, true);
-	token_feed(&session->token, (const uint8_t *)text, len);
+	auth_token_feed(&session->token, (const uint8_t *)text, len);
 	return token_end(session);
 }
 

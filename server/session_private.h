@@ -9,7 +9,7 @@
 #ifndef KPOPD_SERVER_SESSION_PRIVATE_H
 #define KPOPD_SERVER_SESSION_PRIVATE_H
 
-#include "server/base64.h"
+#include "server/auth_token.h"
 #include "server/pop3_parse.h"
 #include "server/pop3_reply.h"
 #include "server/session.h"
@@ -32,17 +32,6 @@ enum phase {
 
 /* What the answer of the store is for. */
 enum drop_errand { ERRAND_LIST = 0, ERRAND_UIDL, ERRAND_DELE, ERRAND_LISTING, ERRAND_RETR, ERRAND_TOP };
-
-/* A line of base64, taken in pieces of any size. Its octets may be a password. */
-struct token {
-	uint8_t *octets;
-	size_t len, size;
-	struct base64_decoder decoder;
-	size_t line_octets; /* without the line's end */
-	uint8_t first;      /* of the line */
-	bool cr;            /* the last octet was CR: LF must follow */
-	bool bad;
-};
 
 enum stream_kind { STREAM_NONE = 0, STREAM_OCTETS, STREAM_LISTING, STREAM_MESSAGE };
 
@@ -101,7 +90,7 @@ struct session {
 	bool apop_ready;   /* the greeting showed a timestamp, and its conversation is open */
 	bool user_given;   /* USER was the command before */
 	bool initial;      /* the token is an initial response */
-	struct token token;
+	struct auth_token token;
 	struct sendauth *sendauth;
 	char user[LIMIT_USER_OCTETS + 1]; /* of USER, then of auth's answer */
 	char login[24];                   /* how: for the summary */
@@ -125,7 +114,6 @@ struct session {
 	/* for the summary */
 	uint32_t retr_count, top_count, removed_count;
 	uint64_t retr_octets;
-	char tls_text[64];
 	char summary[640];
 };
 
@@ -165,7 +153,6 @@ enum outcome session_token_input(struct session *session, const uint8_t *buf, si
 enum outcome session_auth_answer(struct session *session, const struct msg *msg);
 enum outcome session_auth_given_up(struct session *session);
 enum outcome session_login_refused(struct session *session, enum refusal refusal);
-void session_token_clear(struct token *token);
 
 /* session_kpop.c */
 enum outcome session_kpop_input(struct session *session, const uint8_t *buf, size_t len, size_t *used_r);

@@ -64,12 +64,8 @@ const char *session_summary(const struct session *session)
 		    session->auth_failures, session->bad_commands);
 		return session->summary;
 	}
-	snprintf(s->summary, sizeof s->summary,
-	    "user=%s auth=%s tls=%s messages=%u retr=%u/%llu top=%u dele=%u", session->user, session->login,
-	    !session->tls               ? "no"
-	    : session->tls_text[0] == 0 ? "yes"
-					: session->tls_text,
-	    session->count, session->retr_count, (unsigned long long)session->retr_octets, session->top_count,
-	    session->removed_count);
+	snprintf(s->summary, sizeof s->summary, "user=%s auth=%s messages=%u retr=%u/%llu top=%u dele=%u",
+	    session->user, session->login, session->count, session->retr_count,
+	    (unsigned long long)session->retr_octets, session->top_count, session->removed_count);
 	return session->summary;
 }
