@@ -138,15 +138,10 @@ static const struct call_row call_rows[] = {
     {"flock", FILES, 0},
     {"fadvise64", FILES, 0},
     {"readahead", STORES, 0},
-    {"mkdirat", STORES, 0},
-    {"mkdir", STORES, 0},
-    {"unlinkat", STORES, 0},
     {"unlink", STORES, 0},
     {"rename", STORES, 0},
     {"renameat", STORES, 0},
     {"renameat2", STORES, 0},
-    {"fchmod", STORES, 0},
-    {"fallocate", STORES, 0},
     {"memfd_create", STORES, 0},
     /* Where flags lie in memory we cannot see them: the C library then falls back to clone. */
     {"clone3", PARENTS | STORE, ENOSYS},
@@ -168,6 +163,7 @@ static const struct call_row call_rows[] = {
     {"unlinkat", AUTH, EACCES},
     {"rename", AUTH, EACCES},
     {"mkdir", AUTH, EACCES},
+    {"mkdirat", AUTH, EACCES},
     /* stdio asks whether a file is a terminal. */
     {"ioctl", ALL, ENOTTY},
 #if SANDBOX_SANITIZED
@@ -220,6 +216,8 @@ static const struct argument_row argument_rows[] = {
     {"fcntl", FILES, 0, {{1, INT, F_OFD_SETLK}}},
     {"fcntl", FILES, 0, {{1, INT, F_OFD_SETLKW}}},
     {"fcntl", STORES, 0, {{1, INT, F_ADD_SEALS}}},
+    /* Files, not directories. */
+    {"unlinkat", STORES, 0, {{2, INT, 0}}},
     {"prctl", ALL, 0, {{0, INT, PR_SET_NAME}}},
     {"prctl", ALL, 0, {{0, INT, PR_GET_NAME}}},
     {"prctl", ALL, 0, {{0, INT, PR_SET_PDEATHSIG}}},

@@ -297,6 +297,18 @@ static int link_file(struct scene *scene)
 	return outcome(link(fixture_path("own"), fixture_path("linked")));
 }
 
+static int make_directory(struct scene *scene)
+{
+	(void)scene;
+	return outcome(mkdir(fixture_path("made"), 0700));
+}
+
+static int remove_directory(struct scene *scene)
+{
+	(void)scene;
+	return outcome(unlinkat(AT_FDCWD, fixture_path("empty"), AT_REMOVEDIR));
+}
+
 static int make_symlink(struct scene *scene)
 {
 	(void)scene;
@@ -470,6 +482,8 @@ const struct attempt attempts[] = {
     {"open /etc/passwd", open_foreign_file, "ddddd", 1, true},
     {"create a file elsewhere", make_foreign_file, "ddddd", 1, true},
     ROW("make a hard link", link_file, "kkkkk"),
+    ROW("make a directory", make_directory, "kkdkk"),
+    ROW("remove a directory", remove_directory, "kkdkk"),
     ROW("make a symbolic link", make_symlink, "kkkkk"),
     ROW("make a network socket", make_inet_socket, "kkdkk"),
     ROW("make a local socket", make_unix_socket, "kkdkk"),
