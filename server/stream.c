@@ -483,6 +483,8 @@ void stream_produced(struct stream *stream, size_t len)
 	size_t room = buffer_room(&stream->out);
 
 	buffer_added(&stream->out, len < room ? len : room);
+	if (stream->out.len == 0)
+		buffer_release(&stream->out);
 }
 
 size_t stream_output_pending(const struct stream *stream)

@@ -62,7 +62,8 @@ bool stream_input_pending(const struct stream *stream);
 
 uint8_t *stream_output(
     struct stream *stream, size_t *room_r); /* where to write, and how much fits; NULL: no memory */
-void stream_produced(struct stream *stream, size_t len); /* that much was written there */
+void stream_produced(
+    struct stream *stream, size_t len); /* that much was written there; ends the view, also when 0 */
 size_t stream_output_pending(const struct stream *stream);
 
 #endif

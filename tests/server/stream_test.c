@@ -573,6 +573,7 @@ static void test_idle_session_is_small(void **state)
 			stream_consume(lines[i].stream, 6);
 			produce(&lines[i], "+OK\r\n");
 			pump(&lines[i]);
+			produce(&lines[i], ""); /* asked, and nothing to say */
 		}
 		with_peer = mallinfo2().uordblks;
 		for (size_t i = 0; i < LINES; i++)
