@@ -28,6 +28,7 @@ struct saslx {
 	unsigned steps;
 	const char *challenge; /* the library's; valid until the next step */
 	size_t challenge_len;
+	bool seeded;
 	bool trouble; /* what failed was ours */
 	char user[SASLX_USER_OCTETS + 1];
 	char why[ATTEMPT_WHY_OCTETS];
@@ -39,6 +40,8 @@ void attempt_explain(struct saslx *exchange, bool trouble, const char *format, .
     __attribute__((format(printf, 3, 4)));
 /* The attempt a plug-in is called for. NULL: not one of ours. */
 struct saslx *attempt_of(const sasl_utils_t *utils);
+/* Seeds the random numbers of this exchange's connection, before anything draws one. false: it failed. */
+bool seed_connection(struct saslx *exchange);
 /* Sets exchange->callbacks. */
 void attempt_set_callbacks(struct saslx *exchange);
 /* Whether a name may be a user's, and fits user_r (SASLX_USER_OCTETS + 1), into which it is copied. */

@@ -140,6 +140,10 @@ enum saslx_outcome saslx_start(struct saslx *exchange, const char *mechanism, co
 	exchange->kind = screen_kind(mechanism);
 	if (initial != NULL && (why = screen(exchange, initial, len)) != NULL)
 		return refuse(exchange, why);
+	if (!seed_connection(exchange)) {
+		attempt_explain(exchange, true, "no random octets for the library");
+		return end(exchange, SASLX_ERROR);
+	}
 	exchange->state = ATTEMPT_RUNNING;
 	rc = sasl_server_start(exchange->conn, mechanism, initial, initial == NULL ? 0 : (unsigned)len,
 	    &challenge, &challenge_len);

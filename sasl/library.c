@@ -96,7 +96,7 @@ static int log_start(void *context, int level, const char *message)
 
 static char *join_mechanisms(const char *const *mechanisms)
 {
-	size_t size = 1;
+	size_t size = sizeof(SEED_MECHANISM);
 	char *text;
 
 	for (size_t i = 0; mechanisms[i] != NULL; i++)
@@ -106,6 +106,8 @@ static char *join_mechanisms(const char *const *mechanisms)
 		strcat(text, mechanisms[i]);
 		strcat(text, " ");
 	}
+	if (text != NULL)
+		strcat(text, SEED_MECHANISM);
 	return text;
 }
 
@@ -156,6 +158,8 @@ static int start(char *why_r, size_t size)
 
 	if (rc == SASL_OK)
 		rc = auxprop_register();
+	if (rc == SASL_OK)
+		rc = seed_register();
 	if (rc == SASL_OK && library.acceptor != NULL)
 		rc = gssapi_register();
 	if (rc == SASL_OK)
