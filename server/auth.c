@@ -260,17 +260,22 @@ static void note(void *arg, const char *text)
 /* Paths are relative: the directory is auth's own, with or without a chroot. */
 static const char secrets_path[] = "secrets.mdb", replay_path[] = "replay", krb5_conf_path[] = "krb5.conf";
 
+/* The mechanisms this kind of process serves; a password process never holds a key of the keytab. */
 static void open_sasl(struct server *server, struct secrets *secrets)
 {
+	static const char *served[LIMIT_MECHANISMS_COUNT + 1];
 	const struct config *config = server->auth.config;
 	char why[WHY_OCTETS];
+	for (size_t i = 0, n = 0; i < config->mechanism_count; i++)
+		if (mechanism_find(config->mechanisms[i])->may_block == server->auth.password)
+			served[n++] = config->mechanisms[i];
 	struct saslx_config sasl = {.secrets = secrets,
 	    .plugin_dir = config->plugin_dir,
 	    .plugins = (const char *const *)config->plugins,
-	    .mechanisms = (const char *const *)config->mechanisms,
+	    .mechanisms = served,
 	    .service = "pop",
 	    .services = (const char *const *)config->services,
-	    .keytab = config->keytab,
+	    .keytab = server->auth.password ? NULL : config->keytab,
 	    .replay_cache = replay_path,
 	    .host = config->hostname,
 	    .principal_to_user = principal_to_user,
@@ -342,7 +347,7 @@ void auth_main(void *arg, int leash)
 	const struct role *role = arg;
 	char dir[PATH_MAX];
 	struct secrets *secrets = NULL;
-	log_role(role->password ? "auth-pw" : "auth");
+	role_begin(role->password ? "auth-pw" : "auth");
 	server.auth = (struct auth){.config = role->config, .password = role->password};
 	server.door = role->password ? role->doors->password[DOOR_SERVANT] : role->doors->token[DOOR_SERVANT];
 	server.store_door = role->doors->store[DOOR_CALLER];

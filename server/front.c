@@ -275,7 +275,7 @@ void front_main(void *arg, int leash)
 	const struct config *config = role->config;
 	struct server server = {.clients = 0};
 	char why[WHY_OCTETS], empty[PATH_MAX];
-	log_role("front");
+	role_begin("front");
 	front_init(&server, role, leash);
 	int keep[LIMIT_LISTENERS_COUNT + 3] = {leash, server.front.token_door, server.front.password_door};
 	for (size_t i = 0; i < role->listeners->count; i++)

@@ -1,9 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 #include "server/role.h"
 
+#include <stdio.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "server/log.h"
+
+void role_begin(const char *name)
+{
+	char title[16]; /* the kernel keeps no more */
+	snprintf(title, sizeof title, "kpopd-%s", name);
+	prctl(PR_SET_NAME, title);
+	log_role(name);
+}
 
 void role_fail(const char *why)
 {

@@ -34,6 +34,8 @@ void front_main(void *role, int leash) __attribute__((noreturn));
 void auth_main(void *role, int leash) __attribute__((noreturn));
 void store_main(void *role, int leash) __attribute__((noreturn));
 
+/* Names the process in the log and in ps(1). */
+void role_begin(const char *name);
 /* The end of a role that could not begin: says why, exits non-zero. */
 void role_fail(const char *why) __attribute__((noreturn));
 /* Tells the parent that this role serves; offers are auth's. */

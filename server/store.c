@@ -63,6 +63,12 @@ static void wait_for(int fd, int leash, bool serving)
 	}
 }
 
+/* A commit that has begun is finished, even when a signal goes to all: the leash says when to end. */
+static void outlive_signals(void)
+{
+	signal(SIGTERM, SIG_IGN);
+}
+
 static void session_main(void *arg, int leash) __attribute__((noreturn));
 static void session_main(void *arg, int leash)
 {
@@ -71,6 +77,7 @@ static void session_main(void *arg, int leash)
 	char why[WHY_OCTETS];
 	struct msg msg;
 	int got;
+	outlive_signals();
 	child_keep((int[]){leash, server->door, server->config.mail_root}, 3);
 	if (sandbox_tighten(SANDBOX_STORE, why, sizeof why) < 0)
 		role_fail(why);
@@ -100,9 +107,8 @@ void store_main(void *arg, int leash)
 	const struct role *role = arg;
 	const struct config *config = role->config;
 	char why[WHY_OCTETS], index[PATH_MAX];
-	log_role("store");
-	/* A commit that has begun is finished; the leash says when to end. */
-	signal(SIGTERM, SIG_IGN);
+	role_begin("store");
+	outlive_signals();
 	struct server server = {.role = role, .door = role->doors->store[DOOR_SERVANT]};
 	child_keep((int[]){leash, server.door}, 2);
 	config_path(config, CONFIG_INDEX_DIR, index);
