@@ -29,15 +29,16 @@ enum saslx_outcome {
 };
 
 struct saslx_config {
-	struct secrets *secrets;         /* may be NULL: no password mechanisms work */
-	const char *plugin_dir;          /* stock plug-ins: scram, plain, login, crammd5 only are loaded from it */
-	const char *const *plugins;      /* a site's own plug-in files, absolute, NULL-terminated; may be NULL */
-	const char *const *mechanisms;   /* names we may serve, NULL-terminated */
-	const char *service;             /* "pop" */
-	const char *const *services;     /* acceptor names for GSSAPI: "pop", "pop3", NULL */
-	const char *keytab;              /* path; strong keys of services are copied to memory in saslx_init; NULL: no GSSAPI */
-	const char *replay_cache;        /* path of a file2: replay cache */
-	const char *host;                /* our name, for challenges */
+	struct secrets *secrets;    /* may be NULL: no password mechanisms work */
+	const char *plugin_dir;     /* stock plug-ins: scram, plain, login, crammd5 only are loaded from it */
+	const char *const *plugins; /* a site's own plug-in files, absolute, NULL-terminated; may be NULL */
+	const char *const *mechanisms; /* names we may serve, NULL-terminated */
+	const char *service;           /* "pop" */
+	const char *const *services;   /* acceptor names for GSSAPI: "pop", "pop3", NULL */
+	const char
+	    *keytab; /* path; strong keys of services are copied to memory in saslx_init; NULL: no GSSAPI */
+	const char *replay_cache; /* path of a file2: replay cache */
+	const char *host;         /* our name, for challenges */
 	/*
 	 * A Kerberos principal, as krb5_unparse_name quotes it, to the local user: 0 and the name in user_r
 	 * (SASLX_USER_OCTETS + 1 octets), or -1 when nobody here has it.
@@ -45,7 +46,8 @@ struct saslx_config {
 	int (*principal_to_user)(void *arg, const char *principal, char *user_r);
 	/* Whether name may be a user's: the one place that knows. */
 	bool (*user_valid)(void *arg, const char *name, size_t len);
-	void (*note)(void *arg, const char *text); /* one printable line for the log: why GSSAPI refused, what the library said */
+	void (*note)(void *arg,
+	    const char *text); /* one printable line for the log: why GSSAPI refused, what the library said */
 	void *arg;
 };
 
@@ -61,7 +63,8 @@ struct saslx *saslx_new(bool tls);
 void saslx_free(struct saslx **exchange);
 
 /* initial NULL: the client sent no initial response (an empty one has len 0 and is not NULL). */
-enum saslx_outcome saslx_start(struct saslx *exchange, const char *mechanism, const void *initial, size_t len);
+enum saslx_outcome saslx_start(
+    struct saslx *exchange, const char *mechanism, const void *initial, size_t len);
 enum saslx_outcome saslx_step(struct saslx *exchange, const void *response, size_t len);
 /* After SASLX_MORE: what to send, valid until the next call. */
 const void *saslx_challenge(const struct saslx *exchange, size_t *len_r);
@@ -71,8 +74,10 @@ const char *saslx_user(const struct saslx *exchange);
 const char *saslx_why(const struct saslx *exchange);
 
 /* USER and PASS: one step, same outcomes. */
-enum saslx_outcome saslx_password(struct saslx *exchange, const char *user, const void *password_secret, size_t len);
-/* APOP: a fresh timestamp "<…@host>" for the greeting (NUL-terminated, lives as long as the exchange), then the digest. */
+enum saslx_outcome saslx_password(
+    struct saslx *exchange, const char *user, const void *password_secret, size_t len);
+/* APOP: a fresh timestamp "<…@host>" for the greeting (NUL-terminated, lives as long as the exchange), then
+ * the digest. */
 const char *saslx_apop_begin(struct saslx *exchange);
 enum saslx_outcome saslx_apop(struct saslx *exchange, const char *user, const char *digest);
 

@@ -149,13 +149,13 @@ static MDB_val key_key(void)
 /* The key is made once, in the same transaction that finds it missing. */
 static int make_key(struct secretfile *file)
 {
-	uint8_t bytes[1 + RECORD_FILE_KEY_OCTETS] = {FILE_VERSION};
+	uint8_t bytes[1 + CREDENTIALS_FILE_KEY_OCTETS] = {FILE_VERSION};
 	MDB_val key = key_key(), value = {.mv_data = bytes, .mv_size = sizeof(bytes)};
 	MDB_txn *txn;
 	MDB_dbi dbi;
 	int rc;
 
-	if (RAND_bytes(bytes + 1, RECORD_FILE_KEY_OCTETS) != 1)
+	if (RAND_bytes(bytes + 1, CREDENTIALS_FILE_KEY_OCTETS) != 1)
 		return EIO;
 	if ((rc = begin(file, true, &txn, &dbi)) != 0)
 		return rc;
@@ -205,15 +205,15 @@ static int copy_key(MDB_txn *txn, MDB_dbi dbi, uint8_t *key_r)
 
 	if (rc != 0)
 		return rc;
-	if (value.mv_size != 1 + RECORD_FILE_KEY_OCTETS || bytes[0] != FILE_VERSION)
+	if (value.mv_size != 1 + CREDENTIALS_FILE_KEY_OCTETS || bytes[0] != FILE_VERSION)
 		return MDB_VERSION_MISMATCH;
-	memcpy(key_r, bytes + 1, RECORD_FILE_KEY_OCTETS);
+	memcpy(key_r, bytes + 1, CREDENTIALS_FILE_KEY_OCTETS);
 	return 0;
 }
 
 static int copy_record(const MDB_val *value, uint8_t *record_r, size_t *len_r)
 {
-	if (value->mv_size > RECORD_OCTETS)
+	if (value->mv_size > CREDENTIALS_OCTETS)
 		return MDB_CORRUPTED;
 	memcpy(record_r, value->mv_data, value->mv_size);
 	*len_r = value->mv_size;

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "record.h"
+#include "credentials.h"
 #include "secrets.h"
 
 struct secretfile;
@@ -23,8 +23,8 @@ int secretfile_open(struct secretfile **file_r, const char *path, bool writer);
 void secretfile_close(struct secretfile **file);
 
 /*
- * The file's key (RECORD_FILE_KEY_OCTETS) and the record of user (RECORD_OCTETS; its length in len_r).
- * SECRETS_NO_USER: the key is there, the record is not. SECRETS_TEMP with errno.
+ * The file's key (CREDENTIALS_FILE_KEY_OCTETS) and the record of user (CREDENTIALS_OCTETS; its length in
+ * len_r). SECRETS_NO_USER: the key is there, the record is not. SECRETS_TEMP with errno.
  */
 int secretfile_get(
     struct secretfile *file, const char *user, uint8_t *key_r, uint8_t *record_r, size_t *len_r);

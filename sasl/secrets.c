@@ -7,7 +7,7 @@
 
 #include <openssl/crypto.h>
 
-#include "record.h"
+#include "credentials.h"
 #include "remembered.h"
 #include "secretfile.h"
 
@@ -54,20 +54,20 @@ static bool user_sound(const char *user)
 static int store(
     struct secrets *secrets, const char *user, const char *password_secret, bool plain, bool must_exist)
 {
-	uint8_t bytes_secret[RECORD_OCTETS];
+	uint8_t bytes_secret[CREDENTIALS_OCTETS];
 	size_t len = strnlen(password_secret, SECRETS_PASSWORD_OCTETS + 1);
-	struct record record;
+	struct credentials record;
 	int rc;
 
 	if (!user_sound(user) || len == 0 || len > SECRETS_PASSWORD_OCTETS)
 		return SECRETS_INVALID;
-	if (record_make(&record, password_secret, plain) < 0) {
+	if (credentials_make(&record, password_secret, plain) < 0) {
 		errno = EIO;
 		return SECRETS_TEMP;
 	}
 	rc = secretfile_put(
-	    secrets->file, user, bytes_secret, record_encode(&record, bytes_secret), must_exist);
-	record_clear(&record);
+	    secrets->file, user, bytes_secret, credentials_encode(&record, bytes_secret), must_exist);
+	credentials_clear(&record);
 	OPENSSL_cleanse(bytes_secret, sizeof(bytes_secret));
 	return rc;
 }
@@ -90,15 +90,15 @@ int secrets_delete(struct secrets *secrets, const char *user)
 int secrets_list(struct secrets *secrets, secrets_user_fn *fn, void *arg)
 {
 	char user[SECRETS_USER_OCTETS + 1] = "";
-	uint8_t bytes_secret[RECORD_OCTETS];
-	struct record record;
+	uint8_t bytes_secret[CREDENTIALS_OCTETS];
+	struct credentials record;
 	size_t len;
 	int rc;
 
 	while ((rc = secretfile_next(secrets->file, user, bytes_secret, &len)) == SECRETS_OK) {
-		bool plain = record_decode(&record, bytes_secret, len) == 0 && record.plain;
+		bool plain = credentials_decode(&record, bytes_secret, len) == 0 && record.plain;
 
-		record_clear(&record);
+		credentials_clear(&record);
 		if (fn(arg, user, plain) != 0)
 			break;
 	}
@@ -109,8 +109,8 @@ int secrets_list(struct secrets *secrets, secrets_user_fn *fn, void *arg)
 /* What a lookup gives; bytes_secret is what lies in the file, for the tag of a remembered password. */
 struct found {
 	bool known;
-	struct record record;
-	uint8_t bytes_secret[RECORD_OCTETS];
+	struct credentials record;
+	uint8_t bytes_secret[CREDENTIALS_OCTETS];
 	size_t len;
 };
 
@@ -125,8 +125,8 @@ static void found_clear(struct found *found)
  */
 static int find(struct secrets *secrets, const char *user, struct found *found_r)
 {
-	uint8_t file_key_secret[RECORD_FILE_KEY_OCTETS];
-	struct record real;
+	uint8_t file_key_secret[CREDENTIALS_FILE_KEY_OCTETS];
+	struct credentials real;
 	int rc;
 
 	memset(found_r, 0, sizeof(*found_r));
@@ -136,16 +136,16 @@ static int find(struct secrets *secrets, const char *user, struct found *found_r
 	if (rc != SECRETS_OK && rc != SECRETS_NO_USER)
 		return SECRETS_TEMP;
 	found_r->known = rc == SECRETS_OK;
-	rc = record_fake(&found_r->record, file_key_secret, user);
+	rc = credentials_fake(&found_r->record, file_key_secret, user);
 	OPENSSL_cleanse(file_key_secret, sizeof(file_key_secret));
 	if (rc == 0 && found_r->known) {
-		rc = record_decode(&real, found_r->bytes_secret, found_r->len);
+		rc = credentials_decode(&real, found_r->bytes_secret, found_r->len);
 		memcpy(found_r->record.keys, real.keys, sizeof(real.keys));
 		found_r->record.plain = real.plain;
 		if (real.plain)
 			memcpy(found_r->record.password_secret, real.password_secret,
 			    sizeof(real.password_secret));
-		record_clear(&real);
+		credentials_clear(&real);
 	}
 	if (rc < 0) {
 		found_clear(found_r);

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define SECRETS_USER_OCTETS 255
-#define SECRETS_PASSWORD_OCTETS 255 /* RFC 4616 section 2 */
+#define SECRETS_PASSWORD_OCTETS 255   /* RFC 4616 section 2 */
 #define SECRETS_ITERATIONS_COUNT 4096 /* RFC 7677 section 4: at least */
 
 enum secrets_err {
@@ -28,11 +28,13 @@ enum secrets_err {
 };
 
 struct secrets;
-/* Opens path (a file; its lock is path-lock). writer: create it, mode 0600, owned by the directory's owner. */
+/* Opens path (a file; its lock is path-lock). writer: create it, mode 0600, owned by the directory's owner.
+ */
 int secrets_open(struct secrets **secrets_r, const char *path, bool writer);
 void secrets_close(struct secrets **secrets);
 
-/* Adds a user or changes the password; plain: keep the password itself too. _EXISTS, _NO_USER, _INVALID, _TEMP. */
+/* Adds a user or changes the password; plain: keep the password itself too. _EXISTS, _NO_USER, _INVALID,
+ * _TEMP. */
 int secrets_add(struct secrets *secrets, const char *user, const char *password_secret, bool plain);
 int secrets_set(struct secrets *secrets, const char *user, const char *password_secret, bool plain);
 int secrets_delete(struct secrets *secrets, const char *user); /* _NO_USER, _TEMP */
@@ -49,7 +51,8 @@ int secrets_verify(struct secrets *secrets, const char *user, const char *passwo
  * users alike. hash is "SHA-1" or "SHA-256". value_r has SECRETS_VALUE_OCTETS. _TEMP.
  */
 int secrets_scram(struct secrets *secrets, const char *user, const char *hash, char *value_r);
-/* The password itself, or for users without one a stable random string nobody knows. The caller wipes it. _TEMP. */
+/* The password itself, or for users without one a stable random string nobody knows. The caller wipes it.
+ * _TEMP. */
 int secrets_plain(struct secrets *secrets, const char *user, char *value_r);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "record.h"
+#include "credentials.h"
 
 #include <string.h>
 
@@ -12,7 +12,7 @@
 #define RECORD_HAS_PASSWORD 1
 #define RECORD_ITERATIONS_MAX_COUNT 10000000u /* a damaged count must not keep us busy for hours */
 
-int record_make(struct record *record_r, const char *password_secret, bool plain)
+int credentials_make(struct credentials *record_r, const char *password_secret, bool plain)
 {
 	size_t len = strlen(password_secret);
 
@@ -42,7 +42,7 @@ static int fake_field(
 	text[0] = (uint8_t)purpose;
 	text[1] = (uint8_t)hash;
 	memcpy(text + 2, user, user_len);
-	if (HMAC(EVP_sha256(), file_key_secret, RECORD_FILE_KEY_OCTETS, text, 2 + user_len, mac, NULL) ==
+	if (HMAC(EVP_sha256(), file_key_secret, CREDENTIALS_FILE_KEY_OCTETS, text, 2 + user_len, mac, NULL) ==
 	    NULL)
 		return -1;
 	memcpy(out, mac, len);
@@ -50,7 +50,7 @@ static int fake_field(
 	return 0;
 }
 
-int record_fake(struct record *record_r, const uint8_t *file_key_secret, const char *user)
+int credentials_fake(struct credentials *record_r, const uint8_t *file_key_secret, const char *user)
 {
 	static const char hex[] = "0123456789abcdef";
 	uint8_t password_secret[32];
@@ -82,7 +82,7 @@ static uint8_t *put(uint8_t *at, const void *bytes, size_t len)
 	return at + len;
 }
 
-size_t record_encode(const struct record *record, uint8_t *bytes_r)
+size_t credentials_encode(const struct credentials *record, uint8_t *bytes_r)
 {
 	/* All hashes of a record have the same count of iterations. */
 	uint32_t iterations = record->keys[0].iterations;
@@ -135,7 +135,7 @@ static uint8_t get_u8(struct reader *reader)
 	return value;
 }
 
-int record_decode(struct record *record_r, const void *bytes, size_t len)
+int credentials_decode(struct credentials *record_r, const void *bytes, size_t len)
 {
 	struct reader reader = {.at = bytes, .left = len};
 	uint8_t version = get_u8(&reader), flags = get_u8(&reader);
@@ -158,13 +158,13 @@ int record_decode(struct record *record_r, const void *bytes, size_t len)
 	if (reader.bad || reader.left != 0 || version != RECORD_VERSION ||
 	    (flags & ~RECORD_HAS_PASSWORD) != 0 || iterations == 0 ||
 	    iterations > RECORD_ITERATIONS_MAX_COUNT) {
-		record_clear(record_r);
+		credentials_clear(record_r);
 		return -1;
 	}
 	return 0;
 }
 
-void record_clear(struct record *record)
+void credentials_clear(struct credentials *record)
 {
 	OPENSSL_cleanse(record, sizeof(*record));
 }
