@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/listeners.h"
+
+static char *v4_only[] = {"127.0.0.1", NULL}, *both[] = {"127.0.0.1", "::1", NULL},
+	    *bad[] = {"localhost", NULL};
+/* Not of this machine (RFC 5737): nothing is sent there, it only cannot be bound. */
+static char *not_ours[] = {"127.0.0.1", "192.0.2.1", NULL};
+
+/* A port that is free on both loopback addresses just now. */
+static uint16_t free_port(void)
+{
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6};
+	socklen_t len = sizeof any;
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof any), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&any, &len), 0);
+	close(fd);
+	return ntohs(any.sin6_port);
+}
+
+static bool connects(const char *address, uint16_t port)
+{
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	bool is_v4 = inet_pton(AF_INET, address, &v4.sin_addr) == 1;
+	int fd = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
+	inet_pton(AF_INET6, address, &v6.sin6_addr);
+	int ret = is_v4 ? connect(fd, (struct sockaddr *)&v4, sizeof v4)
+			: connect(fd, (struct sockaddr *)&v6, sizeof v6);
+	close(fd);
+	return ret == 0;
+}
+
+static void test_open_and_reload(void **state)
+{
+	(void)state;
+	char why[256] = "";
+	uint16_t first = free_port(), second = free_port();
+	struct listener_config configs[] = {
+	    {.protocol = PROTOCOL_POP3, .name = "pop3", .addresses = both, .port = first},
+	    {.protocol = PROTOCOL_KPOP, .name = "kpop", .addresses = v4_only, .port = second},
+	};
+	struct config config = {.listeners = configs, .listener_count = 2};
+	struct listeners old, new;
+	assert_int_equal(listeners_open(&old, NULL, &config, why, sizeof why), 0);
+	assert_int_equal(old.count, 3);
+	assert_true(connects("127.0.0.1", first) && connects("::1", first) && connects("127.0.0.1", second));
+	assert_false(connects("::1", second));
+	assert_int_equal(old.entries[2].protocol, PROTOCOL_KPOP);
+	assert_true((fcntl(old.entries[0].fd, F_GETFL) & O_NONBLOCK) != 0);
+	assert_true((fcntl(old.entries[0].fd, F_GETFD) & FD_CLOEXEC) != 0);
+
+	/* What stays is the same socket, never closed for a moment; what is gone is closed. */
+	config.listener_count = 1;
+	configs[0].addresses = v4_only;
+	assert_int_equal(listeners_open(&new, &old, &config, why, sizeof why), 0);
+	assert_int_equal(new.count, 1);
+	assert_int_equal(new.entries[0].fd, old.entries[0].fd);
+	listeners_close(&old, &new);
+	assert_true(connects("127.0.0.1", first));
+	assert_false(connects("::1", first));
+	assert_false(connects("127.0.0.1", second));
+
+	/* A new configuration that cannot be had leaves the old one serving. */
+	configs[0].addresses = not_ours;
+	assert_int_equal(listeners_open(&old, &new, &config, why, sizeof why), -1);
+	assert_non_null(strstr(why, "192.0.2.1"));
+	assert_true(connects("127.0.0.1", first));
+	configs[0].addresses = bad;
+	assert_int_equal(listeners_open(&old, &new, &config, why, sizeof why), -1);
+	assert_non_null(strstr(why, "localhost is not a numeric address"));
+	listeners_close(&new, NULL);
+	assert_false(connects("127.0.0.1", first));
+}
+
+static int listening(uint16_t *port_r)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof any;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof any), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&any, &len), 0);
+	*port_r = ntohs(any.sin_port);
+	return fd;
+}
+
+static void test_inherited(void **state)
+{
+	(void)state;
+	char why[256] = "", pid[32];
+	uint16_t named_port, matching_port;
+	/* As systemd does: from descriptor 3 on, in order. */
+	int named = listening(&named_port), matching = listening(&matching_port);
+	int high_named = fcntl(named, F_DUPFD, 100), high_matching = fcntl(matching, F_DUPFD, 100);
+	close(named);
+	close(matching);
+	assert_int_equal(dup2(high_named, 3), 3);
+	assert_int_equal(dup2(high_matching, 4), 4);
+	close(high_named);
+	close(high_matching);
+	snprintf(pid, sizeof pid, "%d", (int)getpid());
+	setenv("LISTEN_PID", pid, 1);
+	setenv("LISTEN_FDS", "2", 1);
+	setenv("LISTEN_FDNAMES", "kpop:unknown", 1);
+	listeners_inherit();
+
+	struct listener_config configs[] = {
+	    {.protocol = PROTOCOL_POP3, .name = "pop3", .addresses = v4_only, .port = matching_port},
+	    {.protocol = PROTOCOL_KPOP, .name = "kpop", .addresses = both, .port = 1109},
+	};
+	struct config config = {.listeners = configs, .listener_count = 2};
+	struct listeners l;
+	assert_int_equal(listeners_open(&l, NULL, &config, why, sizeof why), 0);
+	/* One by its address, one by its name, and nothing bound beside the named one. */
+	assert_int_equal(l.count, 2);
+	assert_int_equal(l.entries[0].fd, 4);
+	assert_int_equal(l.entries[0].protocol, PROTOCOL_POP3);
+	assert_int_equal(l.entries[1].fd, 3);
+	assert_int_equal(l.entries[1].protocol, PROTOCOL_KPOP);
+	assert_int_equal(ntohs(l.entries[1].address.sin6_port), named_port);
+	assert_true((fcntl(3, F_GETFL) & O_NONBLOCK) != 0);
+	/* They are systemd's: a reload without them does not close them for good. */
+	listeners_close(&l, NULL);
+	assert_true(fcntl(3, F_GETFD) >= 0 && fcntl(4, F_GETFD) >= 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_open_and_reload),
+	    cmocka_unit_test(test_inherited),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
