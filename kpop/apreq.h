@@ -29,7 +29,9 @@ struct kpop_config {
 struct kpop;
 /*
  * On failure *why_r (at least size octets, NUL-terminated) says in one line what was wanted and what
- * the keytab has. KPOP_NO_KEYTAB, KPOP_TEMP.
+ * the keytab has. KPOP_NO_KEYTAB, KPOP_TEMP. Sets KRB5RCACHENAME in the process's environment: the library
+ * takes the name of a replay cache from nowhere else. krb5.conf is the environment's (KRB5_CONFIG).
+ * A replay cache that is not there yet knows nothing of the past: authenticators older than it are refused.
  */
 int kpop_open(struct kpop **kpop_r, const struct kpop_config *config, char *why_r, size_t size);
 void kpop_close(struct kpop **kpop);
