@@ -46,6 +46,8 @@ void auth_token_feed(struct auth_token *token, const uint8_t *buf, size_t len)
 		token->first = buf[0];
 	token->line_octets += len;
 	token->bad = token->bad || token->line_octets > LIMIT_TOKEN_BASE64_OCTETS;
+	if (len == 0)
+		return;
 	if (token->bad || !token_reserve(token, BASE64_DECODED_OCTETS(len))) {
 		token->bad = true;
 		return;
