@@ -203,6 +203,14 @@ static bool listens(const struct listener_config *listener, const char *address,
 
 static int check_listeners(const struct config *config, struct config_place *place)
 {
+	size_t sockets = 0;
+
+	for (size_t i = 0; i < config->listener_count; i++)
+		for (char **address = config->listeners[i].addresses; *address != NULL; address++)
+			if (++sockets > LIMIT_LISTENERS_COUNT)
+				return config_fail(place, place->listener_lines[i],
+				    "listener %s: more than %u addresses in all; leave some out",
+				    config->listeners[i].name, LIMIT_LISTENERS_COUNT);
 	for (size_t i = 0; i < config->listener_count; i++)
 		for (size_t j = 0; j < i; j++)
 			for (char **address = config->listeners[i].addresses; *address != NULL; address++)

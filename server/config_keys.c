@@ -284,8 +284,7 @@ static int listener_read(cfg_t *cfg, cfg_opt_t *opt)
 	char why[256];
 
 	if (last >= LIMIT_LISTENERS_COUNT)
-		return fail(cfg->line, "listener: more than %u; give one listener several addresses",
-		    LIMIT_LISTENERS_COUNT);
+		return fail(cfg->line, "listener: more than %u; leave some out", LIMIT_LISTENERS_COUNT);
 	reading->place->listener_lines[last] = cfg->line;
 	if (config_check_title(cfg_title(section), why, sizeof(why)) != 0)
 		return fail(cfg->line, "listener: %s", why);

@@ -280,7 +280,8 @@ static void repeat(char *text, const char *before, int first, const char *after,
 static void listeners(char *text, int first, int times)
 {
 	for (int i = first; i < first + times; i++)
-		sprintf(text + strlen(text), "listener l%d { protocol = pop3 port = %d }\n", i, i);
+		sprintf(text + strlen(text),
+		    "listener l%d { protocol = pop3 addresses = {'::1'} port = %d }\n", i, i);
 }
 
 static void test_too_many(void **state)
@@ -307,6 +308,13 @@ static void test_too_many(void **state)
 	listeners(text, 2000, 1);
 	assert_null(read_config(text));
 	assert_non_null(strstr(why, ":33: listener: more than 32"));
+
+	text[0] = '\0';
+	listeners(text, 1000, LIMIT_LISTENERS_COUNT - 1);
+	strcat(text, "listener two {\nprotocol = pop3s\naddresses = {'::1', '127.0.0.1'}\n}\n");
+	strcat(text, "certificate = /c\nkey = /k\n");
+	assert_null(read_config(text));
+	assert_non_null(strstr(why, ":35: listener two: more than 32 addresses in all"));
 }
 
 static void test_small_why(void **state)
