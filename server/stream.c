@@ -11,6 +11,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 
+#include "server/buffer.h"
 #include "server/tls.h"
 
 /* An ordinary command fits; a client that sends nothing has no buffer at all. */
@@ -19,12 +20,6 @@
 #define HELLO_OCTETS 32768u
 /* Record header, then type and length of the handshake message. */
 #define HELLO_HEAD_OCTETS 9u
-
-/* Octets [start, start + len) of size are alive; [0, high) may hold something to wipe. */
-struct buffer {
-	uint8_t *octets;
-	size_t size, start, len, high;
-};
 
 struct stream {
 	int fd;
@@ -39,59 +34,6 @@ struct stream {
 	char description[64];
 	char why[160];
 };
-
-static void buffer_release(struct buffer *buffer)
-{
-	if (buffer->octets != NULL)
-		OPENSSL_cleanse(buffer->octets, buffer->high);
-	free(buffer->octets);
-	*buffer = (struct buffer){0};
-}
-
-/* Never realloc: it would leave the old octets in freed memory. */
-static int buffer_resize(struct buffer *buffer, size_t size)
-{
-	struct buffer bigger = {
-	    .octets = malloc(size), .size = size, .len = buffer->len, .high = buffer->len};
-
-	if (bigger.octets == NULL)
-		return -1;
-	if (buffer->len > 0)
-		memcpy(bigger.octets, buffer->octets + buffer->start, buffer->len);
-	buffer_release(buffer);
-	*buffer = bigger;
-	return 0;
-}
-
-static void buffer_compact(struct buffer *buffer)
-{
-	if (buffer->start == 0)
-		return;
-	memmove(buffer->octets, buffer->octets + buffer->start, buffer->len);
-	OPENSSL_cleanse(buffer->octets + buffer->len, buffer->high - buffer->len);
-	buffer->high = buffer->len;
-	buffer->start = 0;
-}
-
-static void buffer_added(struct buffer *buffer, size_t len)
-{
-	buffer->len += len;
-	if (buffer->high < buffer->start + buffer->len)
-		buffer->high = buffer->start + buffer->len;
-}
-
-static void buffer_drop(struct buffer *buffer, size_t len)
-{
-	buffer->start += len;
-	buffer->len -= len;
-	if (buffer->len == 0)
-		buffer->start = 0;
-}
-
-static size_t buffer_room(const struct buffer *buffer)
-{
-	return buffer->size - buffer->start - buffer->len;
-}
 
 __attribute__((format(printf, 2, 3))) static void fail(struct stream *stream, const char *format, ...)
 {
@@ -319,7 +261,7 @@ static void pump_input(struct stream *stream)
 	size_t room, done;
 
 	while (stream->ended == STREAM_OK && (room = input_room(stream)) > 0) {
-		uint8_t *at = stream->in.octets + stream->in.start + stream->in.len;
+		uint8_t *at = buffer_end(&stream->in);
 
 		done = stream->tls ? read_tls(stream, at, room) : read_clear(stream, at, room);
 		buffer_added(&stream->in, done);
@@ -342,7 +284,7 @@ static void refill(struct stream *stream)
 
 		if (room == 0)
 			break;
-		done = read_tls(stream, stream->in.octets + stream->in.start + stream->in.len, room);
+		done = read_tls(stream, buffer_end(&stream->in), room);
 		if (done == 0)
 			break;
 		buffer_added(&stream->in, done);
@@ -475,7 +417,7 @@ uint8_t *stream_output(struct stream *stream, size_t *room_r)
 	if (buffer_room(out) < LIMIT_OUTPUT_ROOM_OCTETS && out->start >= LIMIT_OUTPUT_ROOM_OCTETS)
 		buffer_compact(out);
 	*room_r = buffer_room(out);
-	return out->octets + out->start + out->len;
+	return buffer_end(out);
 }
 
 void stream_produced(struct stream *stream, size_t len)

@@ -9,8 +9,6 @@
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,112 +19,8 @@
 
 #include "server/sandbox_build.h"
 #include "server/stream.h"
-#include "server/tls.h"
+#include "tests/server/stream_line.h"
 #include "tests/server/tls_fixture.h"
-
-static SSL_CTX *server_context, *client_context;
-
-/* A server's stream and the other end, which speaks TLS when ssl is set. */
-struct line {
-	struct stream *stream;
-	int peer;
-	SSL *ssl;
-};
-
-static enum stream_event pump(struct line *line)
-{
-	struct pollfd at = {.fd = stream_fd(line->stream)};
-
-	at.events = (short)((stream_wants_read(line->stream) ? POLLIN : 0) |
-			    (stream_wants_write(line->stream) ? POLLOUT : 0));
-	poll(&at, 1, 0);
-	return stream_pump(
-	    line->stream, (at.revents & (POLLIN | POLLHUP | POLLERR)) != 0, (at.revents & POLLOUT) != 0);
-}
-
-static void peer_tls(struct line *line, int version)
-{
-	line->ssl = SSL_new(client_context);
-	if (version != 0)
-		SSL_set_max_proto_version(line->ssl, version);
-	SSL_set_fd(line->ssl, line->peer);
-	SSL_set_connect_state(line->ssl);
-}
-
-static void shake_hands(struct line *line, int version)
-{
-	assert_int_equal(stream_start_tls(line->stream, server_context), 0);
-	peer_tls(line, version);
-	for (int turn = 0; turn < 20 && !(stream_tls(line->stream) && SSL_is_init_finished(line->ssl));
-	     turn++) {
-		ERR_clear_error();
-		SSL_do_handshake(line->ssl);
-		assert_int_equal(pump(line), STREAM_OK);
-	}
-	assert_true(stream_tls(line->stream));
-	assert_false(stream_handshaking(line->stream));
-}
-
-/* version: 0 clear, else that version of TLS. */
-static void begin(struct line *line, int version)
-{
-	int pair[2];
-
-	fixture_sockets(pair);
-	*line = (struct line){.stream = stream_new(pair[0]), .peer = pair[1]};
-	assert_non_null(line->stream);
-	if (version != 0)
-		shake_hands(line, version);
-}
-
-static void end(struct line *line)
-{
-	stream_free(&line->stream);
-	assert_null(line->stream);
-	SSL_free(line->ssl);
-	if (line->peer >= 0)
-		close(line->peer);
-	ERR_clear_error();
-}
-
-static ssize_t peer_write(struct line *line, const void *octets, size_t len)
-{
-	size_t done = 0;
-
-	if (line->ssl == NULL)
-		return send(line->peer, octets, len, MSG_NOSIGNAL);
-	ERR_clear_error();
-	return SSL_write_ex(line->ssl, octets, len, &done) == 1 ? (ssize_t)done : -1;
-}
-
-static ssize_t peer_read(struct line *line, void *octets, size_t size)
-{
-	size_t done = 0;
-
-	if (line->ssl == NULL)
-		return recv(line->peer, octets, size, 0);
-	ERR_clear_error();
-	return SSL_read_ex(line->ssl, octets, size, &done) == 1 ? (ssize_t)done : -1;
-}
-
-static void assert_input(struct line *line, const char *want, const char *sentence)
-{
-	size_t len;
-	const uint8_t *input = stream_input(line->stream, &len);
-
-	if (len != strlen(want) || (len > 0 && memcmp(input, want, len) != 0))
-		fail_msg("%s: input is \"%.*s\"", sentence, (int)len, (const char *)input);
-}
-
-static void produce(struct line *line, const char *text)
-{
-	size_t room;
-	uint8_t *at = stream_output(line->stream, &room);
-
-	assert_true(room >= strlen(text));
-	memcpy(at, text, strlen(text));
-	stream_produced(line->stream, strlen(text));
-}
 
 static const int versions[] = {0, TLS1_2_VERSION, TLS1_3_VERSION};
 #define EACH_VERSION(v) for (size_t v = 0; v < sizeof(versions) / sizeof(versions[0]); v++)
@@ -142,27 +36,27 @@ static void test_every_split(void **state)
 		char got[64];
 		ssize_t n;
 
-		begin(&line, versions[v]);
+		line_begin(&line, versions[v]);
 		if (split > 0)
-			assert_int_equal(peer_write(&line, text, split), split);
-		assert_int_equal(pump(&line), STREAM_OK);
+			assert_int_equal(line_write(&line, text, split), split);
+		assert_int_equal(line_pump(&line), STREAM_OK);
 		if (split < sizeof(text) - 1)
-			assert_int_equal(peer_write(&line, text + split, sizeof(text) - 1 - split),
+			assert_int_equal(line_write(&line, text + split, sizeof(text) - 1 - split),
 			    sizeof(text) - 1 - split);
-		assert_int_equal(pump(&line), STREAM_OK);
-		assert_input(&line, text, "a text in two pieces");
+		assert_int_equal(line_pump(&line), STREAM_OK);
+		line_assert_input(&line, text, "a text in two pieces");
 		stream_consume(line.stream, split);
-		assert_input(&line, text + split, "after the first piece was consumed");
+		line_assert_input(&line, text + split, "after the first piece was consumed");
 		stream_consume(line.stream, sizeof(text) - 1 - split);
-		assert_input(&line, "", "all consumed");
-		produce(&line, "+OK 1 2\r\n");
+		line_assert_input(&line, "", "all consumed");
+		line_produce(&line, "+OK 1 2\r\n");
 		assert_int_equal(stream_output_pending(line.stream), 9);
-		assert_int_equal(pump(&line), STREAM_OK);
+		assert_int_equal(line_pump(&line), STREAM_OK);
 		assert_int_equal(stream_output_pending(line.stream), 0);
-		n = peer_read(&line, got, sizeof(got));
+		n = line_read(&line, got, sizeof(got));
 		assert_int_equal(n, 9);
 		assert_memory_equal(got, "+OK 1 2\r\n", 9);
-		end(&line);
+		line_end(&line);
 	}
 }
 
@@ -176,10 +70,10 @@ static void test_description(void **state)
 	{
 		struct line line;
 
-		begin(&line, versions[v]);
+		line_begin(&line, versions[v]);
 		assert_string_equal(stream_description(line.stream), want[v]);
 		assert_int_equal(stream_tls(line.stream), versions[v] != 0);
-		end(&line);
+		line_end(&line);
 	}
 }
 
@@ -198,15 +92,15 @@ static void test_input_is_bounded(void **state)
 
 		for (size_t i = 0; i < TOTAL; i++)
 			octets[i] = (uint8_t)(i * 7 + i / 251);
-		begin(&line, versions[v]);
+		line_begin(&line, versions[v]);
 		assert_int_equal(stream_input_limit(line.stream, limits[l]), 0);
 		while (seen < TOTAL && idle < 10) {
 			size_t len, take;
 			const uint8_t *input;
-			ssize_t n = sent < TOTAL ? peer_write(&line, octets + sent, TOTAL - sent) : -1;
+			ssize_t n = sent < TOTAL ? line_write(&line, octets + sent, TOTAL - sent) : -1;
 
 			sent += n > 0 ? (size_t)n : 0;
-			assert_int_equal(pump(&line), STREAM_OK);
+			assert_int_equal(line_pump(&line), STREAM_OK);
 			input = stream_input(line.stream, &len);
 			assert_true(len <= limits[l]);
 			if (len == limits[l])
@@ -219,7 +113,7 @@ static void test_input_is_bounded(void **state)
 			seen += take;
 		}
 		assert_int_equal(seen, TOTAL);
-		end(&line);
+		line_end(&line);
 	}
 }
 
@@ -228,17 +122,17 @@ static void test_limit_raised_under_tls_shows_what_waits(void **state)
 	struct line line;
 
 	(void)state;
-	begin(&line, TLS1_3_VERSION);
+	line_begin(&line, TLS1_3_VERSION);
 	assert_int_equal(stream_input_limit(line.stream, 4), 0);
-	peer_write(&line, "AUTH PLAIN\r\n", 12);
-	assert_int_equal(pump(&line), STREAM_OK);
-	assert_input(&line, "AUTH", "at the limit");
+	line_write(&line, "AUTH PLAIN\r\n", 12);
+	assert_int_equal(line_pump(&line), STREAM_OK);
+	line_assert_input(&line, "AUTH", "at the limit");
 	assert_int_equal(stream_input_limit(line.stream, 100), 0);
-	assert_input(&line, "AUTH PLAIN\r\n", "beyond it");
+	line_assert_input(&line, "AUTH PLAIN\r\n", "beyond it");
 	assert_int_equal(stream_input_limit(line.stream, 2), 0);
-	assert_input(&line, "AUTH PLAIN\r\n", "what is there stays");
+	line_assert_input(&line, "AUTH PLAIN\r\n", "what is there stays");
 	assert_false(stream_wants_read(line.stream));
-	end(&line);
+	line_end(&line);
 }
 
 static void test_slow_reader(void **state)
@@ -251,7 +145,7 @@ static void test_slow_reader(void **state)
 		static uint8_t buf[70000];
 		struct line line;
 
-		begin(&line, versions[v]);
+		line_begin(&line, versions[v]);
 		while (got < TOTAL && turns++ < 2000000) {
 			uint8_t *at = stream_output(line.stream, &room);
 			ssize_t n;
@@ -263,10 +157,10 @@ static void test_slow_reader(void **state)
 				at[i] = (uint8_t)((made + i) * 13 + (made + i) / 4099);
 			stream_produced(line.stream, room);
 			made += room;
-			assert_int_equal(pump(&line), STREAM_OK);
+			assert_int_equal(line_pump(&line), STREAM_OK);
 			stalled += stream_output_pending(line.stream) == LIMIT_OUTPUT_OCTETS;
 			/* Reads seldom, and then an odd number of octets. */
-			n = turns % 3 == 0 ? peer_read(&line, buf, 1 + turns * 37 % sizeof(buf)) : 0;
+			n = turns % 3 == 0 ? line_read(&line, buf, 1 + turns * 37 % sizeof(buf)) : 0;
 			for (ssize_t i = 0; i < n; i++, got++)
 				if (buf[i] != (uint8_t)(got * 13 + got / 4099))
 					fail_msg(
@@ -275,7 +169,7 @@ static void test_slow_reader(void **state)
 		assert_int_equal(got, TOTAL);
 		assert_true(stalled > 0);
 		assert_false(stream_wants_write(line.stream));
-		end(&line);
+		line_end(&line);
 	}
 }
 
@@ -350,9 +244,9 @@ static bool answered(struct line *line)
 {
 	char got[8] = "";
 
-	produce(line, "+OK\r\n");
-	pump(line);
-	return line->peer >= 0 && peer_read(line, got, sizeof(got)) == 5 && memcmp(got, "+OK\r\n", 5) == 0;
+	line_produce(line, "+OK\r\n");
+	line_pump(line);
+	return line->peer >= 0 && line_read(line, got, sizeof(got)) == 5 && memcmp(got, "+OK\r\n", 5) == 0;
 }
 
 static void test_endings(void **state)
@@ -368,8 +262,8 @@ static void test_endings(void **state)
 		line.peer = pair[1];
 		line.stream = stream_new(pair[0]);
 		if (row->version != 0) {
-			assert_int_equal(stream_start_tls(line.stream, server_context), 0);
-			peer_tls(&line, row->version);
+			assert_int_equal(stream_start_tls(line.stream, line_server), 0);
+			line_peer_tls(&line, row->version);
 			SSL_set_mode(line.ssl, SSL_MODE_AUTO_RETRY);
 			/* The client's end blocks: first its hello goes out, then each side in turn. */
 			for (int turn = 0; turn < 4; turn++) {
@@ -378,27 +272,27 @@ static void test_endings(void **state)
 				setsockopt(line.peer, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 				SSL_do_handshake(line.ssl);
 				usleep(2000);
-				assert_int_equal(pump(&line), STREAM_OK);
+				assert_int_equal(line_pump(&line), STREAM_OK);
 			}
 			assert_true(stream_tls(line.stream));
 		}
-		assert_int_equal(peer_write(&line, "QUIT\r\n", 6), 6);
+		assert_int_equal(line_write(&line, "QUIT\r\n", 6), 6);
 		usleep(2000);
-		assert_int_equal(pump(&line), STREAM_OK);
+		assert_int_equal(line_pump(&line), STREAM_OK);
 		finish(&line, row->how);
 		for (int turn = 0; turn < 10 && event == STREAM_OK; turn++) {
 			usleep(2000);
-			event = pump(&line);
+			event = line_pump(&line);
 		}
 		if (event != row->want || strcasestr(stream_why(line.stream), row->why) == NULL)
 			fail_msg("%s: %d, %s", row->sentence, event, stream_why(line.stream));
-		assert_input(&line, "QUIT\r\n", row->sentence);
+		line_assert_input(&line, "QUIT\r\n", row->sentence);
 		assert_false(stream_wants_read(line.stream));
 		if (answered(&line) != row->answers)
 			fail_msg("%s: answered %d", row->sentence, !row->answers);
-		if (pump(&line) != row->want && row->how != FIN)
+		if (line_pump(&line) != row->want && row->how != FIN)
 			fail_msg("%s: the end does not stay", row->sentence);
-		end(&line);
+		line_end(&line);
 	}
 }
 
@@ -408,11 +302,11 @@ static void test_close_notify_is_sent(void **state)
 	char octet;
 
 	(void)state;
-	begin(&line, TLS1_3_VERSION);
+	line_begin(&line, TLS1_3_VERSION);
 	stream_free(&line.stream);
 	ERR_clear_error();
 	assert_int_equal(SSL_get_error(line.ssl, SSL_read(line.ssl, &octet, 1)), SSL_ERROR_ZERO_RETURN);
-	end(&line);
+	line_end(&line);
 }
 
 /* What a client may have glued to STLS, at each place a segment can end. */
@@ -424,15 +318,15 @@ static void test_injection_is_seen(void **state)
 	for (size_t split = 6; split <= sizeof(text) - 1; split++) {
 		struct line line;
 
-		begin(&line, 0);
-		peer_write(&line, text, split);
-		assert_int_equal(pump(&line), STREAM_OK);
-		peer_write(&line, text + split, sizeof(text) - 1 - split);
+		line_begin(&line, 0);
+		line_write(&line, text, split);
+		assert_int_equal(line_pump(&line), STREAM_OK);
+		line_write(&line, text + split, sizeof(text) - 1 - split);
 		stream_consume(line.stream, 6);
 		assert_true(stream_input_pending(line.stream));
 		if (split > 6) /* and if nobody asked, TLS does not begin on top of it */
-			assert_int_equal(stream_start_tls(line.stream, server_context), -1);
-		end(&line);
+			assert_int_equal(stream_start_tls(line.stream, line_server), -1);
+		line_end(&line);
 	}
 }
 
@@ -442,23 +336,23 @@ static void test_stls(void **state)
 	char got[8];
 
 	(void)state;
-	begin(&line, 0);
+	line_begin(&line, 0);
 	assert_false(stream_input_pending(line.stream));
-	peer_write(&line, "STLS\r\n", 6);
+	line_write(&line, "STLS\r\n", 6);
 	assert_true(stream_input_pending(line.stream));
-	pump(&line);
+	line_pump(&line);
 	stream_consume(line.stream, 6);
 	assert_false(stream_input_pending(line.stream));
-	produce(&line, "+OK\r\n");
-	assert_int_equal(stream_start_tls(line.stream, server_context), -1); /* the answer goes first */
-	pump(&line);
-	assert_int_equal(peer_read(&line, got, sizeof(got)), 5);
-	shake_hands(&line, 0);
-	assert_int_equal(stream_start_tls(line.stream, server_context), -1);
-	peer_write(&line, "CAPA\r\n", 6);
-	pump(&line);
-	assert_input(&line, "CAPA\r\n", "under TLS");
-	end(&line);
+	line_produce(&line, "+OK\r\n");
+	assert_int_equal(stream_start_tls(line.stream, line_server), -1); /* the answer goes first */
+	line_pump(&line);
+	assert_int_equal(line_read(&line, got, sizeof(got)), 5);
+	line_shake_hands(&line, 0);
+	assert_int_equal(stream_start_tls(line.stream, line_server), -1);
+	line_write(&line, "CAPA\r\n", 6);
+	line_pump(&line);
+	line_assert_input(&line, "CAPA\r\n", "under TLS");
+	line_end(&line);
 }
 
 /* Octets that the kernel holds when TLS begins are taken for TLS, and fail as such: never a command. */
@@ -467,13 +361,13 @@ static void test_late_injection_is_no_command(void **state)
 	struct line line;
 
 	(void)state;
-	begin(&line, 0);
-	peer_write(&line, "NOOP\r\nNOOP\r\n", 12);
-	assert_int_equal(stream_start_tls(line.stream, server_context), 0);
-	assert_int_equal(pump(&line), STREAM_ERROR);
-	assert_input(&line, "", "after the failure");
+	line_begin(&line, 0);
+	line_write(&line, "NOOP\r\nNOOP\r\n", 12);
+	assert_int_equal(stream_start_tls(line.stream, line_server), 0);
+	assert_int_equal(line_pump(&line), STREAM_ERROR);
+	line_assert_input(&line, "", "after the failure");
 	assert_false(stream_tls(line.stream));
-	end(&line);
+	line_end(&line);
 }
 
 struct hello_row {
@@ -500,16 +394,16 @@ static void test_hellos(void **state)
 			struct line line;
 			enum stream_event event;
 
-			begin(&line, 0);
-			assert_int_equal(stream_start_tls(line.stream, server_context), 0);
+			line_begin(&line, 0);
+			assert_int_equal(stream_start_tls(line.stream, line_server), 0);
 			send(line.peer, hello_rows[i].octets, split, 0);
-			pump(&line);
+			line_pump(&line);
 			send(line.peer, hello_rows[i].octets + split, hello_rows[i].len - split, 0);
-			event = pump(&line);
+			event = line_pump(&line);
 			if ((event == STREAM_ERROR) != hello_rows[i].want_error)
 				fail_msg("%s, split at %zu: %s", hello_rows[i].sentence, split,
 				    stream_why(line.stream));
-			end(&line);
+			line_end(&line);
 		}
 	}
 }
@@ -525,11 +419,11 @@ static void test_handshake_octet_by_octet(void **state)
 
 		if (versions[v] == 0)
 			continue;
-		begin(&line, 0);
+		line_begin(&line, 0);
 		fixture_sockets(pair);
 		wire = (struct line){.peer = pair[0]};
-		peer_tls(&wire, versions[v]);
-		assert_int_equal(stream_start_tls(line.stream, server_context), 0);
+		line_peer_tls(&wire, versions[v]);
+		assert_int_equal(stream_start_tls(line.stream, line_server), 0);
 		for (int turn = 0; turn < 8 && !(stream_tls(line.stream) && SSL_is_init_finished(wire.ssl));
 		     turn++) {
 			uint8_t octets[8192];
@@ -540,7 +434,7 @@ static void test_handshake_octet_by_octet(void **state)
 			n = recv(pair[1], octets, sizeof(octets), 0);
 			for (ssize_t i = 0; i < n; i++) {
 				assert_int_equal(send(line.peer, octets + i, 1, 0), 1);
-				assert_int_equal(pump(&line), STREAM_OK);
+				assert_int_equal(line_pump(&line), STREAM_OK);
 			}
 			n = recv(line.peer, octets, sizeof(octets), 0);
 			if (n > 0)
@@ -550,7 +444,7 @@ static void test_handshake_octet_by_octet(void **state)
 		SSL_free(wire.ssl);
 		close(pair[0]);
 		close(pair[1]);
-		end(&line);
+		line_end(&line);
 	}
 }
 
@@ -567,13 +461,13 @@ static void test_idle_session_is_small(void **state)
 
 		before = mallinfo2().uordblks;
 		for (size_t i = 0; i < LINES; i++) {
-			begin(&lines[i], versions[v]);
-			peer_write(&lines[i], "NOOP\r\n", 6);
-			pump(&lines[i]);
+			line_begin(&lines[i], versions[v]);
+			line_write(&lines[i], "NOOP\r\n", 6);
+			line_pump(&lines[i]);
 			stream_consume(lines[i].stream, 6);
-			produce(&lines[i], "+OK\r\n");
-			pump(&lines[i]);
-			produce(&lines[i], ""); /* asked, and nothing to say */
+			line_produce(&lines[i], "+OK\r\n");
+			line_pump(&lines[i]);
+			line_produce(&lines[i], ""); /* asked, and nothing to say */
 		}
 		with_peer = mallinfo2().uordblks;
 		for (size_t i = 0; i < LINES; i++)
@@ -584,34 +478,11 @@ static void test_idle_session_is_small(void **state)
 			fail_msg("%zu octets an idle session of version %x", each, (unsigned)versions[v]);
 		print_message("# %s: %zu octets an idle session\n", versions[v] == 0 ? "clear" : "TLS", each);
 		for (size_t i = 0; i < LINES; i++)
-			end(&lines[i]);
+			line_end(&lines[i]);
 	}
 }
 
 #endif
-
-static int setup(void **state)
-{
-	char why[256];
-
-	(void)state;
-	signal(SIGPIPE, SIG_IGN);
-	fixture_pair("server", FIXTURE_ECDSA, 86400, NULL);
-	server_context =
-	    tls_context_new(fixture_path("server.crt"), fixture_path("server.key"), why, sizeof(why));
-	client_context = fixture_client(0, 0);
-	SSL_CTX_set_mode(client_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	return server_context != NULL ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	SSL_CTX_free(server_context);
-	SSL_CTX_free(client_context);
-	fixture_remove();
-	return 0;
-}
 
 int main(void)
 {
@@ -633,5 +504,5 @@ int main(void)
 #endif
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, line_setup, line_teardown);
 }
