@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kpop/sendauth.h"
 #include "server/mechanism.h"
@@ -371,10 +372,20 @@ enum outcome session_auth_lost(struct session *session, struct session_output *o
 	return session_leave(session, session_auth_given_up(session));
 }
 
+/* Whether an answer of the store can come now. */
+static bool store_awaited(const struct session *session)
+{
+	return session->phase == PHASE_OPENING || session->phase == PHASE_STORE ||
+	       session->phase == PHASE_UPDATE;
+}
+
 enum outcome session_store(
     struct session *session, const struct msg *msg, struct session_output *out, uint64_t now_msecs)
 {
-	if (session_expects(session) == 0 || session->phase == PHASE_GREETING || session->phase == PHASE_AUTH)
+	bool message = msg->type == MSG_STORE_MESSAGE && (session_expects(session) & MSG_AT_FRONT_FETCH) != 0;
+	if (!message && msg->fd >= 0)
+		close(msg->fd);
+	if (!store_awaited(session))
 		return session_unmoved(session);
 	session_enter(session, out, now_msecs);
 	if (session->phase == PHASE_OPENING)
@@ -387,7 +398,7 @@ enum outcome session_store(
 enum outcome session_store_lost(struct session *session, struct session_output *out, uint64_t now_msecs)
 {
 	session->maildrop = false;
-	if (session_expects(session) == 0 || session->phase == PHASE_GREETING || session->phase == PHASE_AUTH)
+	if (!store_awaited(session))
 		return session_unmoved(session);
 	session_enter(session, out, now_msecs);
 	return session_leave(session, session_store_given_up(session));

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "server/pop3_commands.h"
 #include "server/session_private.h"
@@ -230,8 +229,6 @@ enum outcome session_drop_answer(struct session *session, const struct msg *msg)
 	session->since = session->now;
 	if (msg->type == MSG_STORE_MESSAGE && fetch)
 		return multiline_message(session, msg);
-	if (msg->type == MSG_STORE_MESSAGE && msg->fd >= 0)
-		close(msg->fd);
 	if (msg->type == MSG_STORE_LISTED && !fetch)
 		return listed(session, msg);
 	if (msg->type == MSG_STORE_REFUSED)
