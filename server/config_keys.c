@@ -137,14 +137,18 @@ static _Thread_local struct reading *reading;
 
 static __attribute__((format(printf, 2, 0))) void library_error(cfg_t *cfg, const char *format, va_list args)
 {
-	char text[256];
 	static const char unknown[] = "no such option ";
+	char text[256];
 
 	vsnprintf(text, sizeof(text), format, args);
 	if (strcmp(text, "no such option '" END_KEY "'") == 0)
 		fail(cfg->line, "the file ends inside a listener; close it with '}'");
 	else if (strncmp(text, unknown, sizeof(unknown) - 1) == 0)
 		fail(cfg->line, "unknown key %s; kpopd.conf(5) has the list", text + sizeof(unknown) - 1);
+	else if (strstr(text, "boolean") != NULL)
+		fail(cfg->line, "%s; write true or false", text);
+	else if (strstr(text, "integer") != NULL)
+		fail(cfg->line, "%s; write a whole number", text);
 	else
 		fail(cfg->line, "%s; kpopd.conf(5) shows how a file looks", text);
 }
