@@ -2,6 +2,7 @@
 #include "server/config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -65,9 +66,11 @@ static char *read_text(struct config_place *place)
 	struct stat st;
 	char why[160];
 	char *text = NULL;
-	FILE *file = fopen(place->file, "re");
+	/* Non-blocking: what is no file may be a FIFO, and is refused rather than waited for. */
+	int fd = open(place->file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
 
-	if (file == NULL || fstat(fileno(file), &st) != 0)
+	if (file == NULL || fstat(fd, &st) != 0)
 		config_fail(place, 0, "cannot be opened: %s; name another file with -c", strerror(errno));
 	else if (config_check_file(&st, why, sizeof(why)) != 0)
 		config_fail(place, 0, "the file %s", why);
@@ -75,6 +78,8 @@ static char *read_text(struct config_place *place)
 		text = read_stream(place, file);
 	if (file != NULL)
 		fclose(file);
+	else if (fd >= 0)
+		close(fd);
 	return text;
 }
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "server/config.h"
+#include "server/config_check.h"
 #include "server/config_keys.h"
 
 static char dir[] = "/tmp/config_test.XXXXXX";
@@ -379,6 +380,36 @@ static void test_files(void **state)
 	unlink(plugin);
 }
 
+static void test_owners(void **state)
+{
+	(void)state;
+	const uid_t us = geteuid();
+	const gid_t other = getegid() + 1;
+	const struct {
+		const char *sentence;
+		uid_t uid;
+		gid_t gid;
+		mode_t mode;
+		const char *want; /* NULL: sound */
+	} rows[] = {
+	    {"root's", 0, 0, S_IFREG | 0644, NULL},
+	    {"ours", us, other, S_IFREG | 0640, NULL},
+	    {"root's group may write", 0, 0, S_IFREG | 0664, NULL},
+	    {"another user's", us + 1, 0, S_IFREG | 0600, "belongs to user"},
+	    {"another group may write", 0, other, S_IFREG | 0660, "can be written by group"},
+	    {"everybody may write", us, 0, S_IFREG | 0602, "can be written by everybody"},
+	    {"a directory", us, 0, S_IFDIR | 0700, "is not a regular file"},
+	    {"a FIFO", us, 0, S_IFIFO | 0600, "is not a regular file"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct stat st = {.st_uid = rows[i].uid, .st_gid = rows[i].gid, .st_mode = rows[i].mode};
+		why[0] = '\0';
+		int got = config_check_file(&st, why, sizeof(why));
+		if (got != (rows[i].want == NULL ? 0 : -1) || (got != 0 && strstr(why, rows[i].want) == NULL))
+			fail_msg("%s: %d %s", rows[i].sentence, got, why);
+	}
+}
+
 static void test_file_itself(void **state)
 {
 	(void)state;
@@ -390,6 +421,10 @@ static void test_file_itself(void **state)
 	assert_non_null(strstr(why, "/none: cannot be opened: No such file or directory"));
 	assert_null(config_read(dir, why, sizeof(why)));
 	assert_non_null(strstr(why, "is not a regular file"));
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_null(config_read(path, why, sizeof(why)));
+	assert_non_null(strstr(why, "is not a regular file"));
+	unlink(path);
 	write_file(file, "apop = no\0\n", 11, 0600);
 	assert_null(config_read(file, why, sizeof(why)));
 	assert_non_null(strstr(why, "holds a NUL octet"));
@@ -485,6 +520,7 @@ int main(void)
 	    cmocka_unit_test(test_small_why),
 	    cmocka_unit_test(test_environment_in_comments_and_single_quotes),
 	    cmocka_unit_test(test_files),
+	    cmocka_unit_test(test_owners),
 	    cmocka_unit_test(test_file_itself),
 	    cmocka_unit_test(test_sample),
 	    cmocka_unit_test(test_manual_page),
