@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #include "tests/sasl/world.h"
 
@@ -348,12 +349,49 @@ static void hex_md5(const char *a, const char *b, char *hex_r)
 		snprintf(hex_r + 2 * i, 3, "%02x", md5[i]);
 }
 
+static void hex_hmac_md5(const char *key, const void *text, size_t len, char *hex_r)
+{
+	unsigned char mac[16];
+
+	HMAC(EVP_md5(), key, (int)strlen(key), text, len, mac, NULL);
+	for (size_t i = 0; i < sizeof(mac); i++)
+		snprintf(hex_r + 2 * i, 3, "%02x", mac[i]);
+}
+
+/* RFC 2195 section 2, first its example, then the same digest for a challenge of ours. */
+static void cram_md5_by_hand(void **state)
+{
+	static const char example[] = "<1896.697170952@postoffice.reston.mci.net>";
+	char seen[50][128], response[64], hex[33];
+
+	(void)state;
+	hex_hmac_md5("tanstaaftanstaaf", example, sizeof(example) - 1, hex);
+	assert_string_equal(hex, "b913a602c7eda7a495b4e6e7334d3890");
+	for (size_t i = 0; i < 50; i++) {
+		struct saslx *server = saslx_new(true);
+		const char *challenge;
+		size_t len;
+
+		assert_int_equal(saslx_start(server, "CRAM-MD5", NULL, 0), SASLX_MORE);
+		challenge = saslx_challenge(server, &len);
+		snprintf(seen[i], sizeof(seen[i]), "%.*s", (int)len, challenge);
+		assert_non_null(strstr(seen[i], "@localhost>"));
+		for (size_t j = 0; j < i; j++)
+			assert_string_not_equal(seen[i], seen[j]);
+		hex_hmac_md5(ALICE_PASSWORD, challenge, len, hex);
+		snprintf(response, sizeof(response), "alice %s", hex);
+		assert_int_equal(saslx_step(server, response, strlen(response)), SASLX_DONE);
+		assert_string_equal(saslx_user(server), "alice");
+		saslx_free(&server);
+	}
+}
+
+/* RFC 1939 section 7, before the same digest is made for timestamps of ours. */
 static void apop_example_of_the_rfc(void **state)
 {
 	char hex[33];
 
 	(void)state;
-	/* RFC 1939 section 7: what our own digest is compared with is made the same way. */
 	hex_md5("<1896.697170952@dbc.mtview.ca.us>", "tanstaaf", hex);
 	assert_string_equal(hex, "c4c9334bac560ecc979e58001b3e22fb");
 }
@@ -485,6 +523,44 @@ static void unreadable_secrets_are_an_error(void **state)
 	assert_int_equal(world_talk("PLAIN", "", "alice", ALICE_PASSWORD, true).outcome, SASLX_DONE);
 }
 
+/* A site's own plug-in is opened when it is named, by its whole path, and no neighbour of it. */
+static void a_sites_plugin_is_loaded_by_name(void **state)
+{
+	static const char *const plugins[] = {KPOPD_SASL_PLUGIN_DIR "/libdigestmd5.so", NULL};
+	static const char *const relative[] = {"libdigestmd5.so", NULL};
+	struct saslx_config config = {
+	    .plugin_dir = KPOPD_SASL_PLUGIN_DIR, .plugins = relative, .mechanisms = mechanisms};
+	char why[256];
+
+	(void)state;
+	assert_int_equal(world_talk("DIGEST-MD5", "", "alice", ALICE_PASSWORD, true).outcome, SASLX_UNKNOWN);
+	world_stop(&world);
+	assert_int_equal(saslx_init(&config, why, sizeof(why)), -1);
+	assert_non_null(strstr(why, "not absolute"));
+	assert_int_equal(world_start(&world, mechanisms, NULL, plugins), 0);
+	assert_true(saslx_usable("DIGEST-MD5"));
+	assert_false(saslx_usable("ANONYMOUS"));
+	assert_int_equal(world_talk("DIGEST-MD5", "", "alice", ALICE_PASSWORD, true).outcome, SASLX_DONE);
+	assert_int_equal(world_talk("DIGEST-MD5", "", "alice", "x", true).outcome, SASLX_REFUSED);
+	assert_int_equal(world_talk("PLAIN", "", "alice", ALICE_PASSWORD, true).outcome, SASLX_DONE);
+}
+
+static void no_plugins_no_mechanisms(void **state)
+{
+	char why[256];
+	struct saslx_config config = {
+	    .plugin_dir = "/nonexistent", .mechanisms = mechanisms, .service = "pop"};
+
+	(void)state;
+	world_stop(&world);
+	assert_int_equal(saslx_init(&config, why, sizeof(why)), 0);
+	assert_false(saslx_usable("PLAIN"));
+	saslx_done();
+	assert_false(saslx_usable("PLAIN"));
+	assert_null(saslx_new(true));
+	assert_int_equal(world_start(&world, mechanisms, NULL, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -499,12 +575,15 @@ int main(void)
 	    cmocka_unit_test(malformed_messages_are_refused),
 	    cmocka_unit_test(lengths_round_every_bound),
 	    cmocka_unit_test(cram_md5_is_strict),
+	    cmocka_unit_test(cram_md5_by_hand),
 	    cmocka_unit_test(apop_example_of_the_rfc),
 	    cmocka_unit_test(apop_logs_in_once),
 	    cmocka_unit_test(one_fails_another_works),
 	    cmocka_unit_test(unknown_mechanisms),
 	    cmocka_unit_test(changes_are_seen_at_once),
 	    cmocka_unit_test(unreadable_secrets_are_an_error),
+	    cmocka_unit_test(a_sites_plugin_is_loaded_by_name),
+	    cmocka_unit_test(no_plugins_no_mechanisms),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
