@@ -44,8 +44,8 @@ static void note_entry(struct keys *keys, krb5_context context, const krb5_keyta
 	if (krb5_unparse_name(context, entry->principal, &name) != 0)
 		return;
 	krb5_enctype_to_name(entry->key.enctype, FALSE, enctype, sizeof(enctype));
-	snprintf(
-	    text, sizeof(text), "%s %.150s kvno %u %s", first ? ", which has" : ",", name, entry->vno, enctype);
+	snprintf(text, sizeof(text), "%s %.150s kvno %u %s", first ? ", which has" : ",", name, entry->vno,
+	    enctype);
 	note(keys, text);
 	krb5_free_unparsed_name(context, name);
 }
