@@ -27,15 +27,17 @@ static ssize_t read_short(int fd, char *buf_r, size_t size)
 	return fd < 0 ? -1 : pread(fd, buf_r, size, 0);
 }
 
-/* An identity of this boot of the machine; without /proc there is none, and commits go to disk. */
-static size_t boot_id(char *id_r, bool *synced_r)
+/* What names this boot of the machine; without it commits go to disk. */
+static size_t boot_id(const char *given, char *id_r, bool *synced_r)
 {
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	int fd = given != NULL ? -1 : open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t len = read_short(fd, id_r, BOOT_ID_OCTETS);
 	if (fd >= 0)
 		close(fd);
-	*synced_r = len <= 0;
-	if (len > 0)
+	if (given != NULL)
+		len = snprintf(id_r, BOOT_ID_OCTETS, "%s", given);
+	*synced_r = len <= 0 || len >= BOOT_ID_OCTETS;
+	if (!*synced_r)
 		return (size_t)len;
 	memcpy(id_r, "synced\n", 7);
 	return 7;
@@ -51,10 +53,10 @@ static bool same_boot(int fd, const char *id, size_t len)
  * Commits are not synced, so after a crash of the machine an environment may hold anything. The file
  * "boot" names the boot in which the environments were begun; those of another boot are removed.
  */
-static bool begin_boot(struct index *x)
+static bool begin_boot(struct index *x, const char *given)
 {
 	char id[BOOT_ID_OCTETS];
-	size_t len = boot_id(id, &x->config.synced);
+	size_t len = boot_id(given, id, &x->config.synced);
 	char *path;
 	if (asprintf(&path, "%s/boot", x->dir) < 0)
 		return false;
@@ -73,17 +75,18 @@ static bool begin_boot(struct index *x)
 	return same;
 }
 
-int index_open(struct index **index_r, const struct store *store, const char *dir, size_t map_octets)
+int index_open(struct index **index_r, const struct store *store, const struct store_config *config)
 {
 	*index_r = NULL;
 	struct index *x = calloc(1, sizeof(*x));
 	if (x == NULL)
 		return INDEX_FAILED;
 	pthread_mutex_init(&x->lock, NULL);
-	x->dir = strdup(dir);
-	x->config = (struct env_config){.store = store, .dir = x->dir, .map_octets = map_octets};
-	if (x->dir == NULL || !begin_boot(x)) {
-		store_note(store, "index %s: %s", dir, strerror(errno));
+	x->dir = strdup(config->index_dir);
+	x->config =
+	    (struct env_config){.store = store, .dir = x->dir, .map_octets = config->index_map_octets};
+	if (x->dir == NULL || !begin_boot(x, config->boot_id)) {
+		store_note(store, "index %s: %s", config->index_dir, strerror(errno));
 		index_close(&x);
 		return INDEX_FAILED;
 	}
@@ -146,7 +149,10 @@ void index_release(struct index_env **env)
 		return;
 	pthread_mutex_t *lock = gone->owner_lock;
 	pthread_mutex_lock(lock);
-	if (gone->references-- == 1)
+	gone->references--;
+	if (gone->references <= 1)
+		env_linger(gone, false);
+	if (gone->references == 0)
 		env_free(gone);
 	pthread_mutex_unlock(lock);
 }
@@ -190,12 +196,11 @@ int index_drop(struct index_env *env, const char *user, struct drop *drop_r)
 	if (read_begin(env, &txn) != 0)
 		return INDEX_FAILED;
 	int rc = mdb_get(txn, env->dbi, &k, &v);
-	int result = INDEX_OK;
 	if (rc == 0 && !record_decode_drop(drop_r, key, k.mv_size, v.mv_data, v.mv_size))
-		result = INDEX_DAMAGED;
+		rc = MDB_CORRUPTED;
 	read_end(env, txn);
 	if (rc == 0)
-		return result;
+		return INDEX_OK;
 	if (rc == MDB_NOTFOUND)
 		return INDEX_NONE;
 	env_failed(env, "read", rc);
@@ -208,8 +213,7 @@ static bool of_user(const MDB_val *key, const uint8_t *user, size_t len)
 	return key->mv_size == len + 4 && memcmp(key->mv_data, user, len) == 0;
 }
 
-static int walk(
-    MDB_cursor *cursor, const char *user, uint32_t uid, index_walk_fn *fn, void *arg, int *result_r)
+static int walk(MDB_cursor *cursor, const char *user, uint32_t uid, index_walk_fn *fn, void *arg)
 {
 	uint8_t key[RECORD_KEY_OCTETS];
 	MDB_val k = {record_key(user, uid, key), key};
@@ -218,10 +222,8 @@ static int walk(
 	int rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
 	while (rc == 0 && of_user(&k, key, user_len)) {
 		struct record record;
-		if (!record_decode(&record, k.mv_data, k.mv_size, v.mv_data, v.mv_size)) {
-			*result_r = INDEX_DAMAGED;
-			return 0;
-		}
+		if (!record_decode(&record, k.mv_data, k.mv_size, v.mv_data, v.mv_size))
+			return MDB_CORRUPTED;
 		if (fn(arg, &record) != 0)
 			return 0;
 		rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
@@ -235,17 +237,21 @@ int index_walk(struct index_env *env, const char *user, uint32_t uid, index_walk
 	if (read_begin(env, &txn) != 0)
 		return INDEX_FAILED;
 	MDB_cursor *cursor;
-	int result = INDEX_OK;
 	int rc = mdb_cursor_open(txn, env->dbi, &cursor);
 	if (rc == 0) {
-		rc = walk(cursor, user, uid, fn, arg, &result);
+		rc = walk(cursor, user, uid, fn, arg);
 		mdb_cursor_close(cursor);
 	}
 	read_end(env, txn);
 	if (rc == 0)
-		return result;
+		return INDEX_OK;
 	env_failed(env, "read", rc);
 	return INDEX_FAILED;
+}
+
+void index_distrust(struct index_env *env)
+{
+	env_failed(env, "read", MDB_CORRUPTED);
 }
 
 static int forget_user(MDB_txn *txn, MDB_dbi dbi, const char *user)
@@ -326,10 +332,13 @@ static int update_once(struct index_env *env, const struct index_update *update)
 
 int index_update(struct index_env *env, const struct index_update *update)
 {
+	if (atomic_load(&env->dead))
+		return INDEX_FAILED;
 	if (!env_writer_begin(env)) {
 		env_failed(env, "wait for another writer", EAGAIN);
 		return INDEX_FAILED;
 	}
+	env_linger(env, true);
 	int rc = MDB_MAP_FULL;
 	for (int tries = 0; tries < UPDATE_TRIES_COUNT; tries++) {
 		rc = update_once(env, update);

@@ -24,13 +24,12 @@
 enum index_err {
 	INDEX_OK = 0,
 	INDEX_NONE = -1,    /* nothing is known of this user */
-	INDEX_DAMAGED = -2, /* a record of this user failed its check: rebuild them */
-	INDEX_FAILED = -3,  /* the environment cannot serve now: do without */
+	INDEX_FAILED = -2,  /* the environment cannot serve now: do without */
 };
 
 struct index;
-/* map_octets: the first size of an environment's map, 0 for the default; it grows. INDEX_FAILED. */
-int index_open(struct index **index_r, const struct store *store, const char *dir, size_t map_octets);
+/* As config says (maildrop.h). INDEX_FAILED. */
+int index_open(struct index **index_r, const struct store *store, const struct store_config *config);
 void index_close(struct index **index);
 
 /* A user's environment; opened when needed, held until released. NULL: do without. */
@@ -38,11 +37,11 @@ struct index_env;
 struct index_env *index_take(struct index *index, const char *user);
 void index_release(struct index_env **env);
 
-/* INDEX_NONE, _DAMAGED, _FAILED. */
+/* A record that fails its check damns the whole environment, here and below. INDEX_NONE, _FAILED. */
 int index_drop(struct index_env *env, const char *user, struct drop *drop_r);
 /*
  * Calls fn for the user's messages in order from uid, until it returns non-zero. fn must not use the
- * index; its record's views end with the call. INDEX_DAMAGED, _FAILED.
+ * index; its record's views end with the call. INDEX_FAILED.
  */
 typedef int index_walk_fn(void *arg, const struct record *record);
 int index_walk(struct index_env *env, const char *user, uint32_t uid, index_walk_fn *fn, void *arg);
@@ -56,6 +55,8 @@ struct index_update {
 	const uint32_t *gone; /* UIDs */
 	size_t gone_count;
 };
+/* The caller found the records contradicting each other: sets the environment aside. */
+void index_distrust(struct index_env *env);
 /* All of it or nothing. INDEX_FAILED. */
 int index_update(struct index_env *env, const struct index_update *update);
 

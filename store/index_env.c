@@ -89,8 +89,10 @@ static void move_away(const char *path, bool keep)
 	free(other);
 	if (asprintf(&other, "%.*s.bad", (int)stem, path) < 0)
 		return;
+	/* Whatever lies there: a directory can be neither renamed over nor unlinked. */
+	remove(other);
 	if (!keep || rename(path, other) != 0)
-		unlink(path);
+		remove(path);
 	free(other);
 }
 
@@ -265,6 +267,18 @@ void env_leave(struct index_env *env)
 	if (--env->inside == 0)
 		mark(env->use, env->slot, 0);
 	pthread_mutex_unlock(&env->inside_lock);
+}
+
+void env_linger(struct index_env *env, bool linger)
+{
+	pthread_mutex_lock(&env->inside_lock);
+	bool change = env->lingers != linger;
+	env->lingers = linger;
+	pthread_mutex_unlock(&env->inside_lock);
+	if (change && linger)
+		env_enter(env);
+	else if (change)
+		env_leave(env);
 }
 
 bool env_writer_begin(struct index_env *env)

@@ -31,6 +31,7 @@ struct index_env {
 	int use; /* NN.use */
 	int slot;
 	unsigned inside; /* threads inside LMDB */
+	bool lingers;    /* marked as inside beyond that */
 	unsigned references;          /* under *owner_lock */
 	pthread_mutex_t *owner_lock;
 	atomic_bool dead;             /* set aside: nobody takes it any more */
@@ -57,6 +58,11 @@ void env_discard(const struct env_config *config, unsigned number);
 /* Every use of LMDB lies between these. */
 void env_enter(struct index_env *env);
 void env_leave(struct index_env *env);
+/*
+ * A damaged list of free pages makes a writer overrun its heap, of which it may die later: whoever has
+ * written stays marked until the last session with this environment has ended.
+ */
+void env_linger(struct index_env *env, bool linger);
 
 /* The right to write, waited for a moment only: a stopped process must not stop others. */
 bool env_writer_begin(struct index_env *env);

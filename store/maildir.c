@@ -104,7 +104,7 @@ void maildir_close(struct maildir *maildir)
 }
 
 /* The lock file, once it is what it should be. */
-static int lock_file(struct maildir *maildir, int fd)
+static int lock_file(int fd)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	struct stat st;
@@ -114,26 +114,31 @@ static int lock_file(struct maildir *maildir, int fd)
 		return MAILDROP_PERM;
 	if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
 		return errno == EAGAIN || errno == EACCES ? MAILDROP_IN_USE : MAILDROP_TEMP;
-	/* As root, a file of ours in somebody else's Maildir would lock him out. */
-	if (st.st_uid != maildir->owner && geteuid() == 0 && fchown(fd, maildir->owner, (gid_t)-1) != 0)
-		return MAILDROP_TEMP;
 	return MAILDROP_OK;
 }
 
+/* Errors that mean: there can be no lock file, which must not keep anybody from reading or deleting his mail.
+ */
+static bool no_lock_file(int error)
+{
+	return error == ENOSPC || error == EDQUOT || error == EROFS || error == EACCES || error == EPERM;
+}
+
 /*
- * Two locks. The file's is the one that counts. Where there is none and the disk has no room to create
- * it, the directory's own lock must do, so everybody takes that one, too.
+ * Two locks. The file's is the one that counts. Where there can be none the directory's own lock must do,
+ * so everybody takes that one, too.
  */
 int maildir_lock(struct maildir *maildir)
 {
-	if (flock(maildir->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+	bool directory = flock(maildir->fd, LOCK_EX | LOCK_NB) == 0;
+	if (!directory && errno == EWOULDBLOCK)
 		return MAILDROP_IN_USE;
 	int fd = maildir_open_beneath(maildir->fd, MAILDIR_LOCK_NAME, O_RDWR | O_CREAT, 0600);
-	if (fd < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EROFS))
+	if (fd < 0 && directory && no_lock_file(errno))
 		return MAILDROP_OK;
 	if (fd < 0)
 		return errno == ENOENT ? MAILDROP_TEMP : maildir_error(errno);
-	int rc = lock_file(maildir, fd);
+	int rc = lock_file(fd);
 	if (rc != MAILDROP_OK)
 		close(fd);
 	else

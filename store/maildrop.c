@@ -47,8 +47,7 @@ int store_open(struct store **store_r, const struct store_config *config)
 		free(store);
 		return rc;
 	}
-	if (config->index_dir == NULL ||
-	    index_open(&store->index, store, config->index_dir, config->index_map_octets) != INDEX_OK)
+	if (config->index_dir == NULL || index_open(&store->index, store, config) != INDEX_OK)
 		store_note(store, "no index: every session scans its maildrop");
 	*store_r = store;
 	return MAILDROP_OK;

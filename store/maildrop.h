@@ -38,6 +38,8 @@ struct store_config {
 	int mail_root;         /* directory descriptor; the store duplicates it */
 	const char *index_dir; /* path, as this process sees it, of an existing directory of our own;
 	                          NULL: no index, every session scans (and says so in a note) */
+	const char *boot_id;     /* names this boot of the machine; NULL: /proc/sys/kernel/random/boot_id is read,
+	                            and where that cannot be the index syncs its commits */
 	size_t index_map_octets; /* first size of an environment's map, which grows; 0: a default */
 	maildrop_note_fn *note; /* may be NULL */
 	void *note_arg;
@@ -45,7 +47,7 @@ struct store_config {
 
 /*
  * A process's door to all maildrops. Open it after the last fork: it holds LMDB environments. Close it after
- * its maildrops. store_open reads /proc/sys/kernel/random/boot_id; where it cannot, the index syncs its commits.
+ * its maildrops.
  */
 struct store;
 int store_open(struct store **store_r, const struct store_config *config); /* MAILDROP_TEMP, _PERM */

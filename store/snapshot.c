@@ -40,24 +40,14 @@ static int step(void *arg, const struct record *record)
 	return walk->stopped;
 }
 
-static int damaged(struct maildrop *maildrop)
-{
-	store_note(maildrop->store, "index: records of %s are damaged; the next login rebuilds them",
-	    maildrop->user);
-	snapshot_forget(maildrop);
-	return MAILDROP_TEMP;
-}
-
 static int walk_index(struct walk *walk, uint32_t uid)
 {
 	struct maildrop *maildrop = walk->maildrop;
 	int rc = index_walk(maildrop->env, maildrop->user, uid, step, walk);
-	if (rc == INDEX_FAILED)
-		return MAILDROP_TEMP;
 	/* Fewer than the maildrop's record promised. */
-	if (rc != INDEX_OK || !walk->stopped)
-		return damaged(maildrop);
-	return MAILDROP_OK;
+	if (rc == INDEX_OK && !walk->stopped)
+		index_distrust(maildrop->env);
+	return rc == INDEX_OK && walk->stopped ? MAILDROP_OK : MAILDROP_TEMP;
 }
 
 static int add_uid(void *arg, uint32_t idx, const struct record *record)

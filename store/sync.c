@@ -59,17 +59,19 @@ static int collect(void *arg, const struct record *record)
 }
 
 /* Reads what the index has; anything wrong with it and it has nothing. */
-static void load(struct run *run, int drop_found)
+static void load(struct run *run, int found)
 {
 	const struct sync *sync = run->sync;
-	if (drop_found == INDEX_OK && index_walk(sync->env, sync->user, 1, collect, &run->old) == INDEX_OK &&
-	    !run->old.partial && run->old.count == run->drop.count) {
-		run->known = true;
+	if (found == INDEX_OK && index_walk(sync->env, sync->user, 1, collect, &run->old) == INDEX_OK &&
+	    !run->old.partial) {
+		run->known = run->old.count == run->drop.count;
+		if (!run->known)
+			index_distrust(sync->env);
+	}
+	if (run->known) {
 		table_sort_unique(&run->old);
 		return;
 	}
-	if (drop_found == INDEX_OK || drop_found == INDEX_DAMAGED)
-		store_note(sync->store, "index: records of %s are damaged; rebuilt", sync->user);
 	table_clear(&run->old);
 	run->drop = (struct drop){.generation = (uint64_t)now_nsecs(), .next_uid = 1};
 }

@@ -9,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/store/faults.h"
 
 static void take_note(void *arg, const char *text)
 {
@@ -28,6 +31,7 @@ void fixture_reopen(struct fixture *fixture, size_t map_octets)
 	struct store_config config = {.mail_root = fixture->root,
 	    .index_dir = fixture->indexed ? index_dir : NULL,
 	    .index_map_octets = map_octets,
+	    .boot_id = fixture->boot_id,
 	    .note = take_note,
 	    .note_arg = fixture};
 	assert_int_equal(store_open(&fixture->store, &config), MAILDROP_OK);
@@ -45,6 +49,7 @@ static int setup(void **state, bool indexed)
 	assert_true(fixture->root >= 0);
 	close(dir);
 	fixture->indexed = indexed;
+	faults = (struct faults){.clock_secs = 10};
 	fixture_reopen(fixture, 0);
 	fixture->notes_count = 0;
 	fixture->notes[0] = 0;
@@ -172,8 +177,33 @@ const char *fixture_fetch(struct maildrop *maildrop, uint32_t idx, int *rc_r)
 	return text;
 }
 
-void fixture_age(struct fixture *fixture, const char *user)
+int fixture_fork(struct fixture *fixture, void (*fn)(struct fixture *fixture))
 {
-	static const char *const parts[] = {"new", "cur"};
-	(void)fixture, (void)user, (void)parts;
+	store_close(&fixture->store);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fixture_reopen(fixture, 0);
+		fn(fixture);
+		_exit(0);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	fixture_reopen(fixture, 0);
+	return status;
+}
+
+unsigned fixture_environments(struct fixture *fixture, void (*fn)(const char *path))
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < 64; i++) {
+		char path[PATH_MAX];
+		snprintf(path, sizeof(path), "%s/index/%02u.mdb", fixture->dir, i);
+		if (access(path, F_OK) != 0)
+			continue;
+		count++;
+		if (fn != NULL)
+			fn(path);
+	}
+	return count;
 }

@@ -17,10 +17,11 @@
 #include "store/maildrop.h"
 
 struct fixture {
-	char dir[64];    /* holds root/ and index/ */
+	char dir[64]; /* holds root/ and index/ */
 	int root;
 	struct store *store;
 	bool indexed;
+	const char *boot_id; /* for the next fixture_reopen */
 	unsigned notes_count;
 	char notes[8192]; /* every note, a line each */
 };
@@ -32,13 +33,15 @@ int fixture_teardown(void **state);
 
 /* Another process of the store would begin like this: the old one's store is closed. */
 void fixture_reopen(struct fixture *fixture, size_t map_octets);
+/* Runs fn in a process of its own, with a store of its own. Returns what waitpid says. */
+int fixture_fork(struct fixture *fixture, void (*fn)(struct fixture *fixture));
+/* Calls fn with the path of each NN.mdb. Returns how many there are. */
+unsigned fixture_environments(struct fixture *fixture, void (*fn)(const char *path));
 
 /* Paths are printf formats, relative to the mail root. */
 void fixture_mkdir(struct fixture *fixture, const char *path);
 void fixture_maildir(struct fixture *fixture, const char *user);
 void fixture_write(struct fixture *fixture, const char *path, const char *text);
-/* Sets a directory's time back by so many seconds, as if nothing had happened lately. */
-void fixture_age(struct fixture *fixture, const char *user);
 bool fixture_exists(struct fixture *fixture, const char *path);
 
 /* Opens user's maildrop at user/Maildir; fails the test when that fails. */

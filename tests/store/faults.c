@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: ISC */
+#include "tests/store/faults.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <time.h>
+
+#include <lmdb.h>
+
+struct faults faults;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *time);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
+DIR *__real_fdopendir(int fd);
+DIR *__wrap_fdopendir(int fd);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __real_unlinkat(int dir, const char *name, int flags);
+int __wrap_unlinkat(int dir, const char *name, int flags);
+int __real_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn);
+int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn);
+int __real_mdb_txn_commit(MDB_txn *txn);
+int __wrap_mdb_txn_commit(MDB_txn *txn);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
+{
+	int rc = __real_clock_gettime(clock, time);
+	time->tv_sec += faults.clock_secs;
+	return rc;
+}
+
+DIR *__wrap_fdopendir(int fd)
+{
+	faults.scans++;
+	return __real_fdopendir(fd);
+}
+
+static int fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
+int __wrap_fsync(int fd)
+{
+	faults.fsyncs++;
+	return faults.fsync_errno != 0 ? fail(faults.fsync_errno) : __real_fsync(fd);
+}
+
+int __wrap_unlinkat(int dir, const char *name, int flags)
+{
+	void (*before)(void) = faults.before_unlink;
+	faults.before_unlink = NULL;
+	if (before != NULL)
+		before();
+	return faults.unlink_errno != 0 ? fail(faults.unlink_errno) : __real_unlinkat(dir, name, flags);
+}
+
+int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn)
+{
+	if (faults.die_reading)
+		raise(SIGKILL);
+	faults.writes += (flags & MDB_RDONLY) == 0;
+	return __real_mdb_txn_begin(env, parent, flags, txn);
+}
+
+int __wrap_mdb_txn_commit(MDB_txn *txn)
+{
+	if (faults.commit_errno == 0)
+		return __real_mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	return faults.commit_errno;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * faults: calls of the store that a test counts, or makes fail, by the linker's --wrap.
+ */
+#ifndef KPOPD_TESTS_STORE_FAULTS_H
+#define KPOPD_TESTS_STORE_FAULTS_H
+
+struct faults {
+	int clock_secs;  /* the clock is ahead by so much: directories just made seem to be at rest */
+	unsigned scans;  /* directories opened for reading */
+	unsigned writes; /* write transactions */
+	unsigned fsyncs;
+	int fsync_errno;             /* every fsync fails so */
+	int unlink_errno;            /* every unlinkat fails so */
+	int commit_errno;            /* every commit of the index fails so */
+	int die_reading;             /* the next read transaction kills the process */
+	void (*before_unlink)(void); /* called once, just before an unlinkat */
+};
+extern struct faults faults;
+
+#endif
