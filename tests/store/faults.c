@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include <time.h>
 
 #include <lmdb.h>
@@ -17,6 +18,8 @@ DIR *__real_fdopendir(int fd);
 DIR *__wrap_fdopendir(int fd);
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
+ssize_t __real_write(int fd, const void *buf, size_t len);
+ssize_t __wrap_write(int fd, const void *buf, size_t len);
 int __real_unlinkat(int dir, const char *name, int flags);
 int __wrap_unlinkat(int dir, const char *name, int flags);
 int __real_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn);
@@ -46,7 +49,14 @@ static int fail(int error)
 int __wrap_fsync(int fd)
 {
 	faults.fsyncs++;
-	return faults.fsync_errno != 0 ? fail(faults.fsync_errno) : __real_fsync(fd);
+	if (faults.fsync_errno == 0 || faults.fsync_after-- > 0)
+		return __real_fsync(fd);
+	return fail(faults.fsync_errno);
+}
+
+ssize_t __wrap_write(int fd, const void *buf, size_t len)
+{
+	return faults.write_errno != 0 ? fail(faults.write_errno) : __real_write(fd, buf, len);
 }
 
 int __wrap_unlinkat(int dir, const char *name, int flags)

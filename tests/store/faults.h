@@ -10,7 +10,9 @@ struct faults {
 	unsigned scans;  /* directories opened for reading */
 	unsigned writes; /* write transactions */
 	unsigned fsyncs;
-	int fsync_errno;             /* every fsync fails so */
+	int fsync_errno; /* every fsync fails so, after fsync_after good ones */
+	int fsync_after;
+	int write_errno; /* every write fails so */
 	int unlink_errno;            /* every unlinkat fails so */
 	int commit_errno;            /* every commit of the index fails so */
 	int die_reading;             /* the next read transaction kills the process */

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * kpop-deliver: one message from standard input into one user's maildrop, for MTAs.
+ *
+ * It says by its exit status (sysexits.h, as Postfix and Exim read it) whether the message is safe on
+ * disk, may be tried again, or can never be delivered.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "server/config.h"
+#include "server/identity.h"
+#include "store/maildrop.h"
+
+#define SENDER_OCTETS 512u /* RFC 5321 section 4.5.3.1.3 allows 256 */
+#define INPUT_OCTETS 65536u
+#define WHY_OCTETS 512u
+
+struct options {
+	const char *user, *config;
+	const char *sender; /* NULL: none given; without angle brackets */
+	size_t sender_len;
+};
+
+static int usage(void)
+{
+	fputs("usage: kpop-deliver -d user [-f sender] [-c config]\n", stderr);
+	return EX_USAGE;
+}
+
+static int complain(int status, const char *what, const char *why)
+{
+	fprintf(stderr, "kpop-deliver: %s: %s\n", what, why);
+	return status;
+}
+
+/* It goes into a header field: whatever could end the line stays out. */
+static bool sender_valid(const char *sender, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)sender[i] < 0x20 || sender[i] == 0x7f)
+			return false;
+	return len <= SENDER_OCTETS;
+}
+
+static bool set_sender(struct options *options, const char *sender)
+{
+	size_t len = strlen(sender);
+	if (len >= 2 && sender[0] == '<' && sender[len - 1] == '>') {
+		sender++;
+		len -= 2;
+	}
+	options->sender = sender;
+	options->sender_len = len;
+	return sender_valid(sender, len);
+}
+
+static int read_options(int argc, char **argv, struct options *options_r)
+{
+	*options_r = (struct options){.config = KPOPD_SYSCONFDIR "/kpopd/kpopd.conf"};
+	int option;
+	while ((option = getopt(argc, argv, "c:d:f:")) != -1) {
+		if (option == 'c')
+			options_r->config = optarg;
+		else if (option == 'd')
+			options_r->user = optarg;
+		else if (option != 'f')
+			return usage();
+		else if (!set_sender(options_r, optarg))
+			return complain(EX_USAGE, "-f", "not a sender's address");
+	}
+	return optind != argc || options_r->user == NULL ? usage() : EX_OK;
+}
+
+/* What a maildrop holds belongs to the user the store runs as; so must what we put there. */
+static int become_store_user(const struct config *config)
+{
+	if (geteuid() != 0)
+		return EX_OK;
+	errno = 0;
+	const struct passwd *entry = getpwnam(config->store_user);
+	if (entry == NULL)
+		return errno == 0 || errno == ENOENT
+			   ? complain(EX_CONFIG, config->store_user, "there is no such user")
+			   : complain(EX_TEMPFAIL, config->store_user, strerror(errno));
+	gid_t group = entry->pw_gid;
+	if (setgroups(1, &group) != 0 || setresgid(group, group, group) != 0 ||
+	    setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0)
+		return complain(EX_OSERR, config->store_user, strerror(errno));
+	return EX_OK;
+}
+
+/* The answer to a failed call: what time may mend is worth another try. */
+static int status_of(int error)
+{
+	return error == EACCES || error == EPERM || error == EROFS ? EX_NOPERM : EX_TEMPFAIL;
+}
+
+static ssize_t read_some(void *buf, size_t size)
+{
+	ssize_t got;
+	do
+		got = read(STDIN_FILENO, buf, size);
+	while (got < 0 && errno == EINTR);
+	return got;
+}
+
+/* Whole lines are not needed, but the first octets are: enough to know a "From " line and the line ends. */
+static ssize_t read_begin(uint8_t *buf, size_t size)
+{
+	size_t len = 0;
+	while (len < size && memchr(buf, '\n', len) == NULL) {
+		ssize_t got = read_some(buf + len, size - len);
+		if (got < 0)
+			return -1;
+		if (got == 0)
+			break;
+		len += (size_t)got;
+	}
+	return (ssize_t)len;
+}
+
+static bool write_header(struct delivery *delivery, const struct options *options, bool crlf)
+{
+	char text[SENDER_OCTETS + LIMIT_USER_OCTETS + 64];
+	const char *end = crlf ? "\r\n" : "\n";
+	int len = 0;
+	if (options->sender != NULL)
+		len = snprintf(text, sizeof(text), "Return-Path: <%.*s>%s", (int)options->sender_len,
+		    options->sender, end);
+	len += snprintf(text + len, sizeof(text) - (size_t)len, "Delivered-To: %s%s", options->user, end);
+	return delivery_write(delivery, text, (size_t)len) == MAILDROP_OK;
+}
+
+/* Drops the separator line of the mbox format, which some senders put first. */
+static size_t skip_from_line(const uint8_t *buf, size_t len, bool *within_r)
+{
+	static const char from[] = "From ";
+	*within_r = false;
+	if (len < sizeof(from) - 1 || memcmp(buf, from, sizeof(from) - 1) != 0)
+		return 0;
+	const uint8_t *lf = memchr(buf, '\n', len);
+	*within_r = lf == NULL;
+	return lf == NULL ? len : (size_t)(lf - buf) + 1;
+}
+
+static int copy_message(struct delivery *delivery, const struct options *options)
+{
+	static uint8_t buf[INPUT_OCTETS];
+	ssize_t got = read_begin(buf, sizeof(buf));
+	if (got < 0)
+		return complain(EX_TEMPFAIL, "standard input", strerror(errno));
+	bool within;
+	size_t from = skip_from_line(buf, (size_t)got, &within);
+	const uint8_t *lf = memchr(buf, '\n', (size_t)got);
+	if (!write_header(delivery, options, lf != NULL && lf > buf && lf[-1] == '\r'))
+		return complain(EX_TEMPFAIL, "cannot write", strerror(errno));
+	do {
+		if (delivery_write(delivery, buf + from, (size_t)got - from) != MAILDROP_OK)
+			return complain(EX_TEMPFAIL, "cannot write", strerror(errno));
+		got = read_some(buf, sizeof(buf));
+		if (got < 0)
+			return complain(EX_TEMPFAIL, "standard input", strerror(errno));
+		lf = within && got > 0 ? memchr(buf, '\n', (size_t)got) : NULL;
+		from = !within ? 0 : lf == NULL ? (size_t)got : (size_t)(lf - buf) + 1;
+		within = within && lf == NULL;
+	} while (got > 0);
+	return EX_OK;
+}
+
+static void note(void *arg, const char *text)
+{
+	if (*(const bool *)arg)
+		fprintf(stderr, "kpop-deliver: %s\n", text);
+}
+
+static int deliver_to(struct store *store, const char *path, const struct options *options)
+{
+	struct delivery *delivery;
+	int rc = delivery_begin(store, path, &delivery);
+	if (rc != MAILDROP_OK)
+		return rc == MAILDROP_PERM ? EX_NOPERM : EX_TEMPFAIL;
+	int status = copy_message(delivery, options);
+	if (status != EX_OK) {
+		delivery_abort(&delivery);
+		return status;
+	}
+	if (delivery_commit(&delivery) != MAILDROP_OK)
+		return complain(EX_TEMPFAIL, path, strerror(errno));
+	return EX_OK;
+}
+
+static int deliver(const struct config *config, const struct options *options)
+{
+	char path[PATH_MAX];
+	if (!identity_user_valid(options->user, strlen(options->user)))
+		return complain(EX_NOUSER, "-d", "not a user's name");
+	if (identity_maildir(config->maildir, options->user, path) != 0)
+		return complain(EX_CONFIG, config->maildir, "gives no sound path for this user");
+	int status = become_store_user(config);
+	if (status != EX_OK)
+		return status;
+	int root = open(config->mail_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return complain(status_of(errno), config->mail_root, strerror(errno));
+	bool speak = false;
+	const struct store_config store_config = {.mail_root = root, .note = note, .note_arg = &speak};
+	struct store *store;
+	if (store_open(&store, &store_config) != MAILDROP_OK)
+		return complain(EX_TEMPFAIL, config->mail_root, strerror(errno));
+	/* That there is no index is no news: a delivery needs none. */
+	speak = true;
+	status = deliver_to(store, path, options);
+	store_close(&store);
+	close(root);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	char why[WHY_OCTETS];
+	umask(077);
+	/* A limit on file sizes is an error of write like any other. */
+	signal(SIGXFSZ, SIG_IGN);
+	int status = read_options(argc, argv, &options);
+	if (status != EX_OK)
+		return status;
+	struct config *config = config_read(options.config, why, sizeof(why));
+	if (config == NULL) {
+		fprintf(stderr, "kpop-deliver: %s\n", why);
+		return EX_CONFIG;
+	}
+	status = deliver(config, &options);
+	config_free(&config);
+	return status;
+}
