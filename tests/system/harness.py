@@ -77,6 +77,10 @@ def free_ports(count):
 
 WORK = pathlib.Path(tempfile.mkdtemp(prefix="kpopd-test-"))
 WORK.chmod(0o755)  # the role users pass through
+if os.environ.get("KPOPD_KEEP"):
+    print(f"# kept: {WORK}")
+else:
+    atexit.register(shutil.rmtree, WORK, True)
 
 
 class Realm:
@@ -155,6 +159,7 @@ class Server:
                         "run_dir": self.dir, "pid_file": self.dir / "kpopd.pid",
                         "certificate": self.dir / "cert.pem", "key": self.dir / "key.pem",
                         "keytab": self.keytab, "krb5_conf": realm.dir / "krb5.conf",
+                        "mechanisms": ["GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"],
                         "isolation": "process", "plaintext": "always", "apop": True, "refusal_msecs": 100,
                         "log_debug": True, **options}
         self.write_conf()
@@ -228,15 +233,15 @@ class Server:
         self.stop()
         self.start()
 
-    def reload(self, expect="reload"):
-        """SIGHUP, and wait until the log says more."""
+    def reload(self, expect="configuration taken"):
+        """SIGHUP, and wait until the log says how it went; returns what it says."""
         before = len(self.log_text())
         self.process.send_signal(signal.SIGHUP)
         wait_for(lambda: expect in self.log_text()[before:], f"the log says {expect!r} after SIGHUP")
         return self.log_text()[before:]
 
     def family(self):
-        """Every process below master, as (pid, parent)."""
+        """Every process below master, as (pid, parent); parents come first."""
         parents = {}
         for entry in os.listdir("/proc"):
             if entry.isdigit():
@@ -382,7 +387,7 @@ def main(*servers):
         except Exception:  # pylint: disable=broad-except
             failed += 1
             print(f"not ok {number} - {sentence}")
-            print("\n".join("#   " + line for line in traceback.format_exc().splitlines()), flush=True)
+            print("\n".join("#   " + line for line in traceback.format_exc(-4).splitlines()), flush=True)
         took = time.monotonic() - began
         if took > 5:
             print(f"# took {took:.1f} s", flush=True)
@@ -390,8 +395,4 @@ def main(*servers):
         for server in servers:
             print(f"# --- end of {server.log}")
             print("\n".join("#   " + line for line in server.log_text().splitlines()[-40:]), flush=True)
-    if failed and os.environ.get("KPOPD_KEEP"):
-        print(f"# kept: {WORK}")
-    else:
-        atexit.register(shutil.rmtree, WORK, True)
     sys.exit(1 if failed else 0)

@@ -43,8 +43,8 @@ def converse(client, text):
             client.closed()
         else:
             line = client.line().decode("latin-1")
-            good = {"S": line.startswith(rest), "=": line == rest, "~": re.fullmatch(rest, line)}[mark]
-            assert good, f"after {entry!r} came {line!r}"
+            good = {"S": str.startswith, "=": str.__eq__, "~": lambda text, pattern: re.fullmatch(pattern, text)}[mark]
+            assert good(line, rest), f"after {entry!r} came {line!r}"
 
 
 BEFORE_LOGIN = (
