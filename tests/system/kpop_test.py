@@ -288,7 +288,7 @@ def instance():
         if client.read(4) == b"\0\0\0\0" and client.line().startswith(b"+OK"):
             client.expect("USER alice", "+OK")
             client.expect("PASS x", "-ERR [AUTH]")
-            client.expect("STAT", "-ERR")
+            client.refused("STAT")
 
 
 # --- replays ------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def replay(server):
     apreq = realm.apreq(alice)
     with server.kpop() as client:
         client.sendauth(apreq)
-    for _ in range(12):
+    for _ in range(5):
         replayed(server, apreq)
 
 
@@ -345,17 +345,17 @@ def wrong_user(server):
         client.sendauth(realm.apreq(alice))
         client.expect("USER u0", "+OK")
         client.expect(f"PASS {PASSWORD}", "-ERR [AUTH]")
-        client.expect("STAT", "-ERR")
-        client.expect("LIST", "-ERR")
+        client.refused("STAT")
 
 
 @row("a refused name pipelined with PASS and STAT opens nothing")
 def wrong_user_pipelined():
     with servers["process"].kpop() as client:
-        client.send(pop3.SENDAUTH + realm.apreq(alice) + b"USER u0\r\nPASS hej\r\nSTAT\r\n")
+        client.send(pop3.SENDAUTH + realm.apreq(alice) + b"USER u0\r\nPASS hej\r\nSTAT\r\nQUIT\r\n")
         client.read(5)
-        lines = [client.line() for _ in range(4)]
-        assert lines[2].startswith(b"-ERR [AUTH]") and lines[3].startswith(b"-ERR"), lines
+        lines = client.rest().splitlines()
+        assert lines[2].startswith(b"-ERR [AUTH]"), lines
+        assert all(line.startswith(b"-ERR") for line in lines[2:]), lines
 
 
 for word in ("krb_ticket", "alice", "hej", "a b  c ", PASSWORD):

@@ -125,6 +125,14 @@ class Client:
         words = self.expect("STAT", "+OK ").split(b" ")
         return int(words[1]), int(words[2])
 
+    def refused(self, line):
+        """The command is answered -ERR, or the connection has ended."""
+        try:
+            self.expect(line, "-ERR")
+        except (AssertionError, OSError) as error:
+            if isinstance(error, AssertionError) and not str(error).startswith("closed"):
+                raise
+
     def quit(self):
         self.expect("QUIT", "+OK")
         self.closed()
@@ -172,8 +180,9 @@ class Client:
 
     def auth_login(self, user, password):
         self.challenge("AUTH LOGIN")
-        self.send(base64.b64encode(user.encode()) + b"\r\n")
-        self.challenge()
+        answer = self.command(base64.b64encode(user.encode()))
+        if not answer.startswith(b"+ "):
+            return answer
         return self.command(base64.b64encode(password.encode()))
 
     def auth_cram_md5(self, user, password):
