@@ -113,15 +113,10 @@ static enum saslx_outcome conclude(struct saslx *exchange, int rc)
 /* Whether one more message may go to the mechanism. */
 static const char *screen(struct saslx *exchange, const void *message, size_t len)
 {
-	char user[SASLX_USER_OCTETS + 1];
-
 	if (len > SASLX_TOKEN_OCTETS)
 		return "a message longer than any token";
 	if (exchange->steps >= SASLX_STEPS_COUNT)
 		return "more steps than any mechanism has";
-	/* The stock LOGIN loses the password's memory when it finds at the end that the name is none. */
-	if (exchange->kind == SCREEN_LOGIN && exchange->steps == 0 && !attempt_user(message, len, user))
-		return "a name that cannot be a user's";
 	return screen_message(exchange->kind, exchange->steps++, message, len);
 }
 
