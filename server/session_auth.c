@@ -87,9 +87,6 @@ void session_forget_login(struct session *session)
 {
 	session->user_given = false;
 	OPENSSL_cleanse(session->user, sizeof session->user);
-	session->apop_ready = false;
-	if (session->params.protocol != PROTOCOL_KPOP)
-		session->conversing = false;
 }
 
 /* "user NUL secret" of a conversation that takes both at once. */
@@ -131,10 +128,9 @@ enum outcome session_cmd_pass(struct session *session, const struct pop3_args *a
 	session->user_given = false;
 	if (session->params.protocol == PROTOCOL_KPOP) {
 		/* Whatever the password is, it was never asked for: it is not looked at. */
-		if (!session->conversing) {
-			session_refuse(session, REFUSAL_TEMP, "authentication cannot be done now");
-			return session_last_words(session);
-		}
+		if (!session->conversing)
+			return session_login_refused(
+			    session, session->auth_failures > 0 ? REFUSAL_AUTH : REFUSAL_TEMP);
 		return session_ask_auth(session, MSG_FRONT_STEP, NULL, 0, session->user, user_len);
 	}
 	if (args->text_len == 0)
@@ -324,7 +320,7 @@ enum outcome session_login_refused(struct session *session, enum refusal refusal
 		session_refuse(session, REFUSAL_TEMP, "authentication cannot be done now; try again later");
 	if (refusal == REFUSAL_AUTH && ++session->auth_failures >= LIMIT_AUTH_FAILURES_COUNT)
 		return session_last_words(session);
-	return session->params.protocol == PROTOCOL_KPOP ? session_last_words(session) : OUTCOME_INPUT;
+	return OUTCOME_INPUT;
 }
 
 enum outcome session_auth_given_up(struct session *session)
