@@ -96,14 +96,12 @@ static void on_refill(evutil_socket_t fd, short what, void *arg)
 	refill(parent);
 }
 
-static void on_child_leash(evutil_socket_t fd, short what, void *arg)
+static void take_word(struct slot *slot)
 {
-	struct slot *slot = arg;
 	struct parent *parent = slot->parent;
 	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
 	struct msg msg;
-	(void)what;
-	int got = msg_recv(fd, MSG_AT_PARENT, buf, sizeof buf, &msg);
+	int got = msg_recv(slot->child.leash, MSG_AT_PARENT, buf, sizeof buf, &msg);
 	if (got == MSG_AGAIN)
 		return;
 	if (got != MSG_OK || msg.type != MSG_CHILD_TAKEN) {
@@ -116,7 +114,14 @@ static void on_child_leash(evutil_socket_t fd, short what, void *arg)
 		return;
 	slot->taken = true;
 	parent->idle--;
-	refill(parent);
+}
+
+static void on_child_leash(evutil_socket_t fd, short what, void *arg)
+{
+	struct slot *slot = arg;
+	(void)fd, (void)what;
+	take_word(slot);
+	refill(slot->parent);
 }
 
 static struct slot *slot_of(struct parent *parent, pid_t pid)
@@ -132,6 +137,9 @@ static void child_ended(struct parent *parent, struct slot *slot, int wait_statu
 	if (wait_status != 0)
 		log_warning("%s %d ended: %s", parent->config->what, (int)slot->child.pid,
 		    child_end_text(wait_status));
+	/* A short session may end before we have read that it began. */
+	if (!slot->taken && slot->child.leash >= 0)
+		take_word(slot);
 	if (!slot->taken) {
 		parent->idle--;
 		/* A spare one that ends had nothing to do: whatever made it end will make the next one end
