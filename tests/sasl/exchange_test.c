@@ -16,7 +16,7 @@
 static struct world world;
 
 static const char *const mechanisms[] = {"SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN",
-    "EXTERNAL", "ANONYMOUS", "SCRAM-SHA-512", "DIGEST-MD5", "GSSAPI", NULL};
+    "EXTERNAL", "ANONYMOUS", "SCRAM-SHA-512", "DIGEST-MD5", "NTLM", "GSSAPI", NULL};
 
 static int setup(void **state)
 {
@@ -550,22 +550,21 @@ static void unreadable_secrets_are_an_error(void **state)
 /* A site's own plug-in is opened when it is named, by its whole path, and no neighbour of it. */
 static void a_sites_plugin_is_loaded_by_name(void **state)
 {
-	static const char *const plugins[] = {KPOPD_SASL_PLUGIN_DIR "/libdigestmd5.so", NULL};
-	static const char *const relative[] = {"libdigestmd5.so", NULL};
+	static const char *const plugins[] = {KPOPD_SASL_PLUGIN_DIR "/libntlm.so", NULL};
+	static const char *const relative[] = {"libntlm.so", NULL};
 	struct saslx_config config = {
 	    .plugin_dir = KPOPD_SASL_PLUGIN_DIR, .plugins = relative, .mechanisms = mechanisms};
 	char why[256];
 
 	(void)state;
-	assert_int_equal(world_talk("DIGEST-MD5", "", "alice", ALICE_PASSWORD, true).outcome, SASLX_UNKNOWN);
+	assert_false(saslx_usable("NTLM"));
 	world_stop(&world);
 	assert_int_equal(saslx_init(&config, why, sizeof(why)), -1);
 	assert_non_null(strstr(why, "not absolute"));
 	assert_int_equal(world_start(&world, mechanisms, NULL, plugins), 0);
-	assert_true(saslx_usable("DIGEST-MD5"));
+	assert_true(saslx_usable("NTLM"));
+	assert_false(saslx_usable("DIGEST-MD5"));
 	assert_false(saslx_usable("ANONYMOUS"));
-	assert_int_equal(world_talk("DIGEST-MD5", "", "alice", ALICE_PASSWORD, true).outcome, SASLX_DONE);
-	assert_int_equal(world_talk("DIGEST-MD5", "", "alice", "x", true).outcome, SASLX_REFUSED);
 	assert_int_equal(world_talk("PLAIN", "", "alice", ALICE_PASSWORD, true).outcome, SASLX_DONE);
 }
 
