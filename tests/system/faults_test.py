@@ -280,10 +280,10 @@ for sentence, key, value in (
 def bad_syntax():
     server = servers["process"]
     text = server.conf.read_text()
-    server.conf.write_text(text + "listener broken { protocol = \n")
+    server.conf.write_text(f"hostname = 'localhost'\nsessions = = 4\n{text}")
     said = server.reload(KEPT)
     server.conf.write_text(text)
-    assert f"{server.conf}:{len(text.splitlines()) + 1}" in said or f"{server.conf}:{len(text.splitlines()) + 2}" in said, said
+    assert f"{server.conf}:2: " in said, said
     assert server.serves()
 
 
@@ -372,7 +372,10 @@ def odd_files(server):
         os.chdir(new)
         sock.bind("1700000005.socket")
         os.chdir("/")
-    os.link(secret, new / "1700000006.hard")
+    if harness.ROOT:  # a link to a file that is not the mail's owner's
+        foreign = server.dir / "foreign"
+        foreign.write_bytes(b"Subject: secret\n\ncanary\n")
+        os.link(foreign, new / "1700000006.hard")
     began = time.monotonic()
     with server.logged_in(user) as client:
         assert time.monotonic() - began < 5
@@ -384,8 +387,6 @@ def odd_files(server):
             client.expect(f"DELE {number}", "+OK")
         client.quit()
     assert secret.read_bytes() == b"Subject: secret\n\ncanary\n"
-    for path in new.glob("17000000*"):
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 @both("a Maildir, or a part of one, that is a symbolic link leads nowhere")
@@ -470,6 +471,7 @@ def truncated(server):
     if answer.startswith(b"+OK"):
         rest = client.rest()
         assert not rest.endswith(b"\r\n.\r\n"), "a short message with an end"
+    client.close()
     with server.logged_in(user) as client:
         assert client.raw_message("RETR 2") == TWO.replace(b"\n", b"\r\n")
         client.quit()

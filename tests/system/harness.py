@@ -264,7 +264,7 @@ class Server:
         self.fresh += 1
         for part in ("new", "cur"):
             for old in (self.maildir(name) / part).glob("*"):
-                old.unlink()
+                shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
         for message in messages:
             self.deliver(name, message)
         return name
