@@ -156,8 +156,7 @@ enum outcome session_open_answer(struct session *session, const struct msg *msg)
 			    session, refusal == REFUSAL_PERM ? REFUSAL_PERM : REFUSAL_TEMP);
 		session->phase = PHASE_AUTHORIZATION;
 		session_refuse(session, REFUSAL_IN_USE, "another session has this maildrop");
-		return session->params.protocol == PROTOCOL_KPOP ? session_last_words(session)
-								 : OUTCOME_INPUT;
+		return OUTCOME_INPUT;
 	}
 	session->count = msg_get_u32(&r);
 	session->octets = msg_get_u64(&r);
