@@ -61,8 +61,7 @@ ssize_t __wrap_write(int fd, const void *buf, size_t len)
 
 int __wrap_unlinkat(int dir, const char *name, int flags)
 {
-	void (*before)(void) = faults.before_unlink;
-	faults.before_unlink = NULL;
+	void (*before)(void) = atomic_exchange(&faults.before_unlink, NULL);
 	if (before != NULL)
 		before();
 	return faults.unlink_errno != 0 ? fail(faults.unlink_errno) : __real_unlinkat(dir, name, flags);

@@ -5,18 +5,20 @@
 #ifndef KPOPD_TESTS_STORE_FAULTS_H
 #define KPOPD_TESTS_STORE_FAULTS_H
 
+#include <stdatomic.h>
+
 struct faults {
-	int clock_secs;  /* the clock is ahead by so much: directories just made seem to be at rest */
-	unsigned scans;  /* directories opened for reading */
-	unsigned writes; /* write transactions */
-	unsigned fsyncs;
+	int clock_secs;     /* the clock is ahead by so much: directories just made seem to be at rest */
+	atomic_uint scans;  /* directories opened for reading */
+	atomic_uint writes; /* write transactions */
+	atomic_uint fsyncs;
 	int fsync_errno; /* every fsync fails so, after fsync_after good ones */
-	int fsync_after;
-	int write_errno; /* every write fails so */
-	int unlink_errno;            /* every unlinkat fails so */
-	int commit_errno;            /* every commit of the index fails so */
-	int die_reading;             /* the next read transaction kills the process */
-	void (*before_unlink)(void); /* called once, just before an unlinkat */
+	atomic_int fsync_after;
+	int write_errno;                       /* every write fails so */
+	int unlink_errno;                      /* every unlinkat fails so */
+	int commit_errno;                      /* every commit of the index fails so */
+	int die_reading;                       /* the next read transaction kills the process */
+	_Atomic(void (*)(void)) before_unlink; /* called once, just before an unlinkat */
 };
 extern struct faults faults;
 

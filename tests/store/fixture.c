@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +18,13 @@
 
 static void take_note(void *arg, const char *text)
 {
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	struct fixture *fixture = arg;
+	pthread_mutex_lock(&lock);
 	size_t len = strlen(fixture->notes);
 	fixture->notes_count++;
 	snprintf(fixture->notes + len, sizeof(fixture->notes) - len, "%s\n", text);
+	pthread_mutex_unlock(&lock);
 }
 
 void fixture_reopen(struct fixture *fixture, size_t map_octets)
