@@ -12,7 +12,7 @@
 #include "server/log.h"
 #include "server/msg.h"
 
-enum { BACKOFF_FIRST_MSECS = 100, BACKOFF_LAST_MSECS = 10000, BACKOFF_QUIET_MSECS = 30000 };
+enum { BACKOFF_FIRST_MSECS = 100 };
 
 /* A terminal's Ctrl-C and hang-up reach every process of the group; only master acts on them. */
 static void default_signals(void)
@@ -99,16 +99,13 @@ const char *child_end_text(int wait_status)
 	return text;
 }
 
-unsigned backoff_next(struct backoff *backoff, uint64_t now)
+unsigned backoff_next(unsigned *last_msecs, bool served, unsigned most_msecs)
 {
-	if (backoff->wait_msecs == 0 || now - backoff->last_msecs > BACKOFF_QUIET_MSECS)
-		backoff->wait_msecs = BACKOFF_FIRST_MSECS;
-	else if (backoff->wait_msecs < BACKOFF_LAST_MSECS / 2)
-		backoff->wait_msecs *= 2;
+	if (served || *last_msecs == 0)
+		*last_msecs = BACKOFF_FIRST_MSECS;
 	else
-		backoff->wait_msecs = BACKOFF_LAST_MSECS;
-	backoff->last_msecs = now;
-	return backoff->wait_msecs;
+		*last_msecs = *last_msecs < most_msecs / 2 ? *last_msecs * 2 : most_msecs;
+	return *last_msecs;
 }
 
 uint64_t now_msecs(void)

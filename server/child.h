@@ -34,12 +34,12 @@ void child_keep(const int *fds, size_t count);
 /* "exit status 3" or "signal 11"; a static buffer. */
 const char *child_end_text(int wait_status);
 
-/* Back-off for what dies at once: doubles from the first to the last bound, forgotten after a quiet while. */
-struct backoff {
-	uint64_t last_msecs;
-	unsigned wait_msecs;
-};
-unsigned backoff_next(struct backoff *backoff, uint64_t now_msecs);
+/*
+ * How long to wait before replacing a process that died, in milliseconds. served: it had done, or been ready
+ * to do, its work; then the wait is short whatever happened before. One that dies before that will most
+ * likely die again: the wait doubles, up to most_msecs.
+ */
+unsigned backoff_next(unsigned *last_msecs, bool served, unsigned most_msecs);
 
 uint64_t now_msecs(void); /* monotonic */
 

@@ -30,6 +30,8 @@ enum stage { STAGE_SERVANTS = 0, STAGE_FRONTS, STAGE_LIVE, STAGE_RETIRING, STAGE
 /* How long roles have to begin: a keytab on a slow disk, a large certificate chain; then something is wrong.
  */
 enum { BEGIN_SECS = 30 };
+/* For a role that cannot begin any more: a full disk, a keytab that went away. */
+enum { BACKOFF_MOST_MSECS = 10000 };
 
 struct servant {
 	struct generation *generation;
@@ -37,7 +39,7 @@ struct servant {
 	struct child child;
 	struct event *leash_event, *restart;
 	bool ready;
-	struct backoff backoff;
+	unsigned backoff_msecs;
 	struct role role;
 };
 
@@ -200,7 +202,7 @@ static void servant_died(struct servant *s, int wait_status)
 	}
 	bool serves = g->stage == STAGE_LIVE || (g->stage == STAGE_RETIRING && s->kind != KIND_FRONT);
 	if (serves) {
-		unsigned wait = backoff_next(&s->backoff, now_msecs());
+		unsigned wait = backoff_next(&s->backoff_msecs, was_ready, BACKOFF_MOST_MSECS);
 		struct timeval tv = {.tv_sec = wait / 1000, .tv_usec = (suseconds_t)(wait % 1000) * 1000};
 		log_warning("%s %d died (%s)%s: starting another in %u ms", kinds[s->kind].name, (int)pid,
 		    child_end_text(wait_status), was_ready ? "" : " before it served", wait);

@@ -16,11 +16,14 @@
 
 /* What children may take to end when the leash of all is cut: a commit of many messages, no more. */
 enum { GOODBYE_SECS = 10 };
+/* A spare child that lived this long could have served; to try again each second costs nothing. */
+enum { SETTLED_MSECS = 500, BACKOFF_MOST_MSECS = 1000 };
 
 struct slot {
 	struct child child;
 	struct event *leash_event;
 	bool taken;
+	uint64_t started_msecs;
 	struct parent *parent;
 };
 
@@ -32,7 +35,7 @@ struct parent {
 	int leash;
 	int children_died; /* signalfd */
 	bool retiring, full_said;
-	struct backoff backoff;
+	unsigned backoff_msecs;
 	struct event *refill;
 	bool waiting; /* for the back-off */
 };
@@ -60,14 +63,15 @@ static bool start_one(struct parent *parent)
 	    event_new(parent->base, slot->child.leash, EV_READ | EV_PERSIST, on_child_leash, slot);
 	if (slot->leash_event == NULL || event_add(slot->leash_event, NULL) < 0)
 		role_fail("no memory");
+	slot->started_msecs = now_msecs();
 	parent->count++;
 	parent->idle++;
 	return true;
 }
 
-static void later(struct parent *parent)
+static void later(struct parent *parent, bool served)
 {
-	unsigned wait = backoff_next(&parent->backoff, now_msecs());
+	unsigned wait = backoff_next(&parent->backoff_msecs, served, BACKOFF_MOST_MSECS);
 	struct timeval tv = {.tv_sec = wait / 1000, .tv_usec = (suseconds_t)(wait % 1000) * 1000};
 	parent->waiting = true;
 	event_add(parent->refill, &tv);
@@ -77,14 +81,14 @@ static void refill(struct parent *parent)
 {
 	while (!parent->retiring && !parent->waiting && parent->idle < parent->config->spare) {
 		if (parent->count >= parent->room) {
-			if (!parent->full_said)
+			if (!parent->full_said && parent->idle == 0)
 				log_warning("%u sessions are open, as many as configured: new clients wait",
 				    parent->config->sessions);
-			parent->full_said = true;
+			parent->full_said |= parent->idle == 0;
 			return;
 		}
 		if (!start_one(parent))
-			later(parent);
+			later(parent, false);
 	}
 }
 
@@ -145,7 +149,7 @@ static void child_ended(struct parent *parent, struct slot *slot, int wait_statu
 		/* A spare one that ends had nothing to do: whatever made it end will make the next one end
 		 * too. */
 		if (!parent->retiring && !parent->waiting)
-			later(parent);
+			later(parent, now_msecs() - slot->started_msecs >= SETTLED_MSECS);
 	}
 	parent->count--;
 	parent->full_said = false;
@@ -239,7 +243,7 @@ static int children_signal(void)
 
 void parent_run(const struct parent_config *config, int leash)
 {
-	struct parent parent = {.config = config, .leash = leash, .room = config->spare + config->sessions};
+	struct parent parent = {.config = config, .leash = leash, .room = config->sessions};
 	parent.base = event_base_new();
 	parent.slots = calloc(parent.room, sizeof *parent.slots);
 	parent.children_died = children_signal();

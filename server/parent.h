@@ -14,7 +14,7 @@ struct parent_config {
 	child_fn *run; /* one session; sends CHILD_TAKEN when it begins */
 	void *arg;
 	unsigned spare;    /* ready ones */
-	unsigned sessions; /* most children, spare ones not counted */
+	unsigned sessions; /* most children; near it there are fewer spare ones */
 	const char *what;  /* for the log: "front session" */
 };
 

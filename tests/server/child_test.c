@@ -118,23 +118,22 @@ static void test_backoff(void **state)
 	(void)state;
 	static const struct {
 		const char *sentence;
-		uint64_t at_msecs;
-		unsigned want_msecs;
+		bool served;
+		unsigned most_msecs, want_msecs;
 	} rows[] = {
-	    {"the first death costs the least", 1000, 100},
-	    {"the second doubles it", 1200, 200},
-	    {"and so on", 1500, 400},
-	    {"and so on", 2000, 800},
-	    {"and so on", 3000, 1600},
-	    {"and so on", 5000, 3200},
-	    {"and so on", 9000, 6400},
-	    {"up to a bound", 16000, 10000},
-	    {"which stays", 27000, 10000},
-	    {"until it was quiet for a while", 27000 + 30001, 100},
+	    {"the first death costs the least", false, 1000, 100},
+	    {"a second without having served doubles it", false, 1000, 200},
+	    {"and so on", false, 1000, 400},
+	    {"and so on", false, 1000, 800},
+	    {"up to the bound", false, 1000, 1000},
+	    {"which stays", false, 1000, 1000},
+	    {"until one has served", true, 1000, 100},
+	    {"and one that serves never waits long", true, 1000, 100},
+	    {"then it begins again", false, 1000, 200},
 	};
-	struct backoff backoff = {0};
+	unsigned last_msecs = 0;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		unsigned got = backoff_next(&backoff, rows[i].at_msecs);
+		unsigned got = backoff_next(&last_msecs, rows[i].served, rows[i].most_msecs);
 		if (got != rows[i].want_msecs)
 			fail_msg("%s: %u instead of %u", rows[i].sentence, got, rows[i].want_msecs);
 	}
