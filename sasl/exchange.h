@@ -28,6 +28,7 @@ enum saslx_outcome {
 	SASLX_UNKNOWN,   /* no such mechanism here */
 };
 
+/* What it points to stays the caller's, and must stay until saslx_done. */
 struct saslx_config {
 	struct secrets *secrets;    /* may be NULL: no password mechanisms work */
 	const char *plugin_dir;     /* stock plug-ins: scram, plain, login, crammd5 only are loaded from it */
@@ -54,11 +55,11 @@ struct saslx_config {
 /* Once a process, after fork, before its sandbox. why_r gets one line on failure. 0 or -1. */
 int saslx_init(const struct saslx_config *config, char *why_r, size_t size);
 void saslx_done(void);
-/* Whether the mechanism can work now: plug-in loaded, key in the keytab, secrets open. */
+/* Whether the mechanism can work now: plug-in loaded, key in the keytab, secrets given. Also for "APOP". */
 bool saslx_usable(const char *mechanism);
 
 struct saslx;
-/* tls: the connection is encrypted. peer is printable, for the library's log lines. NULL: no memory. */
+/* tls: the connection is encrypted. NULL: no memory. */
 struct saslx *saslx_new(bool tls);
 void saslx_free(struct saslx **exchange);
 

@@ -2,6 +2,7 @@
 #include "secretfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +48,7 @@ static void env_close(struct secretfile *file)
 	file->env = NULL;
 }
 
-static int env_open(struct secretfile *file)
+static int env_open(struct secretfile *file, const char *path)
 {
 	unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (file->writer ? 0u : MDB_RDONLY);
 	mdb_filehandle_t fd;
@@ -59,7 +60,7 @@ static int env_open(struct secretfile *file)
 		return rc;
 	if ((rc = mdb_env_set_mapsize(file->env, FILE_MAP_OCTETS)) == 0 &&
 	    (rc = mdb_env_set_maxreaders(file->env, FILE_READERS_COUNT)) == 0 &&
-	    (rc = mdb_env_open(file->env, file->path, flags, FILE_MODE)) == 0 &&
+	    (rc = mdb_env_open(file->env, path, flags, FILE_MODE)) == 0 &&
 	    (rc = mdb_reader_check(file->env, &dead)) == 0 && (rc = mdb_env_get_fd(file->env, &fd)) == 0)
 		rc = fstat(fd, &st) < 0 ? errno : 0;
 	if (rc != 0) {
@@ -71,30 +72,46 @@ static int env_open(struct secretfile *file)
 	return 0;
 }
 
+static int env_open_within(struct secretfile *file, int dir, const struct stat *owner)
+{
+	const char *slash = strrchr(file->path, '/');
+	int back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), rc;
+
+	if (back < 0)
+		return errno;
+	if (fchdir(dir) < 0 || setegid(owner->st_gid) < 0 || seteuid(owner->st_uid) < 0)
+		rc = errno;
+	else
+		rc = env_open(file, slash == NULL ? file->path : slash + 1);
+	if (seteuid(0) < 0 || setegid(getgid()) < 0 || fchdir(back) < 0)
+		rc = errno;
+	close(back);
+	return rc;
+}
+
 /*
- * What root makes must be readable by the server, whose directory this is. The files are made as that
- * user rather than given to it afterwards, so that a link planted there leads nowhere root alone may go.
+ * What root makes, and be it the lock file beside the secrets, must be the server's, whose directory
+ * this is. The files are made as that user rather than given to it afterwards, so that a link planted
+ * there leads nowhere root alone may go; and from within the directory, since that user may have no
+ * way into it from above.
  */
 static int env_open_as_owner(struct secretfile *file)
 {
-	char *copy = strdup(file->path);
+	char *copy;
 	struct stat st;
-	int rc;
+	int dir, rc;
 
-	if (copy == NULL)
+	if (geteuid() != 0)
+		return env_open(file, file->path);
+	if ((copy = strdup(file->path)) == NULL)
 		return ENOMEM;
-	rc = stat(dirname(copy), &st) < 0 ? errno : 0;
+	dir = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = dir < 0 || fstat(dir, &st) < 0 ? errno : 0;
 	free(copy);
-	if (rc != 0)
-		return rc;
-	if (geteuid() != 0 || st.st_uid == 0)
-		return env_open(file);
-	if (setegid(st.st_gid) < 0 || seteuid(st.st_uid) < 0)
-		rc = errno;
-	else
-		rc = env_open(file);
-	if (seteuid(0) < 0 || setegid(getgid()) < 0)
-		rc = errno;
+	if (rc == 0)
+		rc = st.st_uid == 0 ? env_open(file, file->path) : env_open_within(file, dir, &st);
+	if (dir >= 0)
+		close(dir);
 	return rc;
 }
 
@@ -114,7 +131,7 @@ static int refresh(struct secretfile *file)
 	if (file->env != NULL && st.st_dev == file->dev && st.st_ino == file->ino)
 		return SECRETS_OK;
 	env_close(file);
-	rc = env_open(file);
+	rc = env_open_as_owner(file);
 	return rc == 0 ? SECRETS_OK : trouble(rc);
 }
 

@@ -28,7 +28,9 @@ enum secrets_err {
 };
 
 struct secrets;
-/* Opens path (a file; its lock is path-lock). writer: create it, mode 0600, owned by the directory's owner.
+/*
+ * Opens path (a file; its lock is path-lock). writer: create it, mode 0600, owned by the directory's owner.
+ * A reader's file need not be there yet: each lookup opens what lies at path, if that is not open already.
  */
 int secrets_open(struct secrets **secrets_r, const char *path, bool writer);
 void secrets_close(struct secrets **secrets);

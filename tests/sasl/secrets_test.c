@@ -351,32 +351,62 @@ static void users_are_listed_in_order(void **state)
 	secrets_close(&writer);
 }
 
+/* As the server does: into the directory first, then no longer root. */
 static int read_as_nobody(void)
 {
 	struct secrets *reader;
 
-	if (setgid(65534) < 0 || setuid(65534) < 0)
+	if (chdir(dir) < 0 || chdir("auth") < 0 || setgid(65534) < 0 || setuid(65534) < 0)
 		return 10;
-	if (secrets_open(&reader, path, false) != SECRETS_OK)
+	if (secrets_open(&reader, "secrets.mdb", false) != SECRETS_OK)
 		return 11;
 	return secrets_verify(reader, "alice", "first", 5) == SECRETS_OK ? 0 : 12;
 }
 
+static int read_as_root(void)
+{
+	struct secrets *reader;
+	int rc;
+
+	if (secrets_open(&reader, path, false) != SECRETS_OK)
+		return 11;
+	rc = secrets_verify(reader, "alice", "first", 5);
+	secrets_close(&reader);
+	return rc;
+}
+
+/* The owner has no way into the directory from above: nobody but root can pass the one around it. */
 static void what_root_makes_is_the_directorys_owners(void **state)
 {
+	static const char *const endings[] = {"", "-lock"};
+	char name[160], before[160], after[160];
 	struct stat st;
 
 	(void)state;
 	if (geteuid() != 0)
 		skip();
-	assert_int_equal(chown(dir, 65534, 65534), 0);
+	snprintf(name, sizeof(name), "%s/auth", dir);
+	assert_int_equal(mkdir(name, 0700), 0);
+	assert_int_equal(chown(name, 65534, 65534), 0);
+	snprintf(path, sizeof(path), "%s/auth/secrets.mdb", dir);
+	assert_non_null(getcwd(before, sizeof(before)));
 	assert_int_equal(in_another_process(add_alice), 0);
-	assert_int_equal(stat(path, &st), 0);
-	assert_int_equal(st.st_uid, 65534);
-	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(in_another_process(read_as_nobody), 0);
+	snprintf(name, sizeof(name), "%s-lock", path);
+	assert_int_equal(unlink(name), 0);
+	assert_int_equal(read_as_root(), 0);
+	assert_int_equal(geteuid(), 0);
+	assert_int_equal(getegid(), 0);
+	assert_non_null(getcwd(after, sizeof(after)));
+	assert_string_equal(after, before);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(name, sizeof(name), "%s%s", path, endings[i]);
+		assert_int_equal(stat(name, &st), 0);
+		assert_int_equal(st.st_uid, 65534);
+		assert_int_equal(st.st_mode & 0777, 0600);
+	}
 	assert_int_equal(in_another_process(read_as_nobody), 0);
 	assert_int_equal(in_another_process(change_alice), 0);
-	assert_int_equal(geteuid(), 0);
 }
 
 /* A link in the directory, to a place where only root may write. */
