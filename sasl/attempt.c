@@ -40,10 +40,10 @@ bool attempt_user(const char *name, size_t len, char *user_r)
 	return true;
 }
 
-/* len 0 means that in is a string. out has room for out_max octets and a NUL in the library's buffer. */
 /* Never a user's: attempt_user refuses it, and so does kpopctl. */
 static const char nobody_at_all[] = ".";
 
+/* len 0 means that in is a string. out has room for out_max octets and a NUL in the library's buffer. */
 static int canon_user(sasl_conn_t *conn, void *context, const char *in, unsigned len, unsigned flags,
     const char *user_realm, char *out, unsigned out_max, unsigned *out_len)
 {
@@ -56,7 +56,9 @@ static int canon_user(sasl_conn_t *conn, void *context, const char *in, unsigned
 	if (len == 0)
 		len = (unsigned)strnlen(in, SASLX_USER_OCTETS + 1);
 	if (!attempt_user(in, len, user) || len >= out_max) {
-		/* A name nobody can have goes the way of one that nobody has, step by step, to the same end.
+		/*
+		 * A name nobody can have goes the way of one that nobody has, step by step, to the same end.
+		 * And the stock LOGIN loses the password's memory when a name fails here.
 		 */
 		attempt_explain(exchange, false, "a name that cannot be a user's");
 		len = (unsigned)snprintf(user, sizeof(user), "%s", nobody_at_all);

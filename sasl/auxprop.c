@@ -54,8 +54,11 @@ static int lookup(
 	/* Our properties are of the authenticated user, not of the one to act as. */
 	if ((flags & SASL_AUXPROP_AUTHZID) != 0 || exchange == NULL || secrets == NULL)
 		return SASL_OK;
-	if (!attempt_user(user, len, name))
+	/* The name comes from canon_user, and may be the one that is nobody's. */
+	if (len > SASLX_USER_OCTETS)
 		return SASL_BADPROT;
+	memcpy(name, user, len);
+	name[len] = '\0';
 	if (asked(values, PROPERTY_KEYS)) {
 		rc = give(sparams, PROPERTY_KEYS, secrets, name, "SHA-256");
 		if (rc == SECRETS_OK)

@@ -22,7 +22,7 @@ static bool user_valid(void *arg, const char *name, size_t len)
 	for (size_t i = 0; i < len; i++)
 		if (!isalnum((unsigned char)name[i]) && memchr("._+-=@", name[i], 6) == NULL)
 			return false;
-	return len > 0;
+	return len > 0 && memchr(".-@", name[0], 3) == NULL;
 }
 
 /* Users of the realm, without instances. */
