@@ -84,7 +84,7 @@ def fetchmail(poll, options, kpop=False):
     inside, plugin = private_services() if kpop else ([], "")
     rc = written("fetchmailrc", f'set invisible\npoll localhost {poll} {plugin}\nuser alice is alice here no rewrite fetchall '
                  f'{options}\nmda "cat >> {home}/letters"\n')
-    run(*inside, "fetchmail", "-vv", "--nosyslog", "-f", rc, env=environ)
+    run(*inside, "fetchmail", "-vv", "--nosyslog", "--pidfile", home / "pid", "-f", rc, env=environ)
 
 
 CHECKED = f'sslcertck sslcertfile "{server.ca}"'
