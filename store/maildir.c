@@ -14,6 +14,7 @@
 
 #define READ_OCTETS 65536u
 #define OPEN_TRIES_COUNT 16
+#define SPARSE_OCTETS (1u << 20) /* smaller files are read, holes and all */
 
 static const char *const part_names[MAILDIR_PARTS] = {"new", "cur"};
 
@@ -238,6 +239,29 @@ int maildir_unlink(struct maildir *maildir, const struct record *record)
 	return unlinkat(dir, name, 0) == 0 ? MAILDROP_OK : maildir_error(errno);
 }
 
+/* How many octets from at on are a hole: reading them would cost the time their absence saved in space. */
+static uint64_t hole_at(int fd, const struct stat *st, uint64_t at)
+{
+	uint64_t length = (uint64_t)st->st_size;
+	if (length < SPARSE_OCTETS || (uint64_t)st->st_blocks * 512 >= length)
+		return 0;
+	off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+	bool to_the_end = data < 0 && errno == ENXIO;
+	lseek(fd, 0, SEEK_SET);
+	if (to_the_end)
+		return length - at;
+	return data < 0 || (uint64_t)data > length ? 0 : (uint64_t)data - at;
+}
+
+/* After the first zero the others change nothing but the sum. */
+static void count_zeros(struct wire_count *count, uint64_t len)
+{
+	if (len == 0)
+		return;
+	wire_count_add(count, "", 1);
+	count->octets += len - 1;
+}
+
 int maildir_measure(int fd, const struct stat *st, struct record *record)
 {
 	uint8_t buf[READ_OCTETS];
@@ -245,7 +269,12 @@ int maildir_measure(int fd, const struct stat *st, struct record *record)
 	uint64_t seen = 0;
 	struct wire_count count = {0};
 	while (seen < length) {
+		uint64_t hole = hole_at(fd, st, seen);
+		count_zeros(&count, hole);
+		seen += hole;
 		size_t want = length - seen < sizeof(buf) ? (size_t)(length - seen) : sizeof(buf);
+		if (want == 0)
+			break;
 		ssize_t got = pread(fd, buf, want, (off_t)seen);
 		if (got < 0 && errno == EINTR)
 			continue;
