@@ -387,6 +387,41 @@ static void test_map_grows(void **state)
 	store_close(&other.store);
 }
 
+static off_t stopped_octet;
+static int stopped_fd;
+
+/* What a process that was stopped in the middle of its work holds. */
+static void hold_lock(const char *path)
+{
+	char use[256];
+	snprintf(use, sizeof(use), "%.*s.use", (int)(strlen(path) - 4), path);
+	stopped_fd = open(use, O_RDWR | O_CLOEXEC);
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = stopped_octet, .l_len = 1};
+	assert_int_equal(fcntl(stopped_fd, F_OFD_SETLK, &lock), 0);
+}
+
+static void test_stopped_process(void **state)
+{
+	struct fixture *f = *state;
+	fixture_write(f, "alice/Maildir/new/1800.a", "x\n");
+	strcat(want, "3 1800.a\n");
+	for (stopped_octet = 0; stopped_octet < 2; stopped_octet++) {
+		fixture_environments(f, hold_lock);
+		fixture_reopen(f, 0);
+		f->notes[0] = 0;
+		alarm(5);
+		assert_string_equal(fixture_listing(f, "alice"), want);
+		alarm(0);
+		assert_non_null(strstr(f->notes, "index"));
+		close(stopped_fd);
+		assert_int_equal(fixture_environments(f, NULL), 1);
+	}
+	fixture_reopen(f, 0);
+	f->notes[0] = 0;
+	assert_string_equal(fixture_listing(f, "alice"), want);
+	assert_string_equal(f->notes, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -398,6 +433,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_set_aside_meanwhile, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_commit_fails, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_no_index_dir, setup, fixture_teardown),
+	    cmocka_unit_test_setup_teardown(test_stopped_process, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_map_grows, setup, fixture_teardown),
 	};
 	return cmocka_run_group_tests_name("index", tests, NULL, NULL);
