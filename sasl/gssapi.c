@@ -268,8 +268,7 @@ static int take_choice(struct conversation *conversation, sasl_server_params_t *
 
 	if (choice[0] != LAYER_NONE || (choice[0] & conversation->offered) == 0)
 		return fail(exchange, "the client chose a layer that was not offered, or several");
-	if (choice[1] != 0 || choice[2] != 0 || choice[3] != 0)
-		return fail(exchange, "the client chose no layer, but gave it a size");
+	/* Without a layer its size should be 0 and means nothing: s-nail always says 65535. */
 	/* Older curl counts the end of its string. */
 	if (name_len > 0 && name[name_len - 1] == '\0')
 		name_len--;

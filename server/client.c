@@ -326,7 +326,6 @@ static bool step(struct client *client)
 		return step_starttls(client);
 	case OUTCOME_CLOSE:
 		client->phase = PHASE_CLOSING;
-		maildrop_close_channel(client);
 		return false;
 	case OUTCOME_DROP:
 		return false;
@@ -440,6 +439,8 @@ static void client_run(struct client *client)
 			continue;
 		if (!session_conversing(client->session))
 			conversation_close(client);
+		if (!session_maildrop(client->session))
+			maildrop_close_channel(client);
 		if (client->outcome == OUTCOME_DROP)
 			break;
 		before = stream_output_pending(client->stream);
@@ -456,12 +457,13 @@ static void client_run(struct client *client)
 		bool moved = stream_output_pending(client->stream) < before;
 		bool wants_room = client->outcome == OUTCOME_INPUT || client->outcome == OUTCOME_STREAM ||
 				  client->outcome == OUTCOME_STARTTLS;
-		if (client->phase == PHASE_SESSION && wants_room && moved) {
-			if (turn < TURNS_COUNT)
-				continue;
-			event_active(client->socket_event, 0, 0); /* after the others */
-		}
+		bool more = client->phase == PHASE_SESSION && wants_room && moved;
+		if (more && turn < TURNS_COUNT)
+			continue;
 		arm(client);
+		if (more)
+			event_active(
+			    client->socket_event, 0, 0); /* after the others; last, or arm takes it back */
 		return;
 	}
 	client_free(client);

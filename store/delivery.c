@@ -91,7 +91,10 @@ static void host_name(char *host_r, size_t size)
 			*p = '_';
 }
 
-/* Unique on this host as long as its clock does not go back; cut to what can be a UIDL. */
+/*
+ * Unique on this host as long as its clock does not go back; cut to what can be a UIDL. The microseconds have
+ * all their digits, because messages of one second are listed in the order of their names.
+ */
 static void make_name(char name_r[MAILDROP_UIDL_OCTETS + 1])
 {
 	static atomic_uint counter;
@@ -99,7 +102,7 @@ static void make_name(char name_r[MAILDROP_UIDL_OCTETS + 1])
 	char host[HOST_NAME_MAX + 1];
 	clock_gettime(CLOCK_REALTIME, &now);
 	host_name(host, sizeof(host));
-	int len = snprintf(name_r, MAILDROP_UIDL_OCTETS + 1, "%lld.M%ldP%dQ%u.", (long long)now.tv_sec,
+	int len = snprintf(name_r, MAILDROP_UIDL_OCTETS + 1, "%lld.M%06ldP%dQ%u.", (long long)now.tv_sec,
 	    now.tv_nsec / 1000, (int)getpid(), atomic_fetch_add(&counter, 1) + 1);
 	size_t room = MAILDROP_UIDL_OCTETS - (size_t)len;
 	snprintf(name_r + len, room + 1, "%.*s", (int)room, host);
