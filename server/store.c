@@ -25,6 +25,7 @@ enum { WHY_OCTETS = 512 };
 struct server {
 	const struct role *role;
 	struct store_config config;
+	char boot_id[64];
 	int door;
 };
 
@@ -32,6 +33,19 @@ static void note(void *arg, const char *text)
 {
 	(void)arg;
 	log_warning("%s", text);
+}
+
+/* Where the sandbox has no /proc the store could not tell a reboot from a restart. */
+static void read_boot_id(struct server *server)
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? 0 : read(fd, server->boot_id, sizeof server->boot_id - 1);
+	if (fd >= 0)
+		close(fd);
+	if (len <= 0)
+		return;
+	server->boot_id[strcspn(server->boot_id, "\n")] = '\0';
+	server->config.boot_id = server->boot_id;
 }
 
 static struct store *open_store(const struct server *server)
@@ -119,6 +133,7 @@ void store_main(void *arg, int leash)
 	}
 	/* "." is the index whether or not there is a chroot. */
 	server.config = (struct store_config){.mail_root = root, .index_dir = ".", .note = note};
+	read_boot_id(&server);
 	bool process = config->isolation == ISOLATION_PROCESS;
 	const struct sandbox_path paths[] = {{config->mail_root, SANDBOX_WRITE}, {index, SANDBOX_WRITE}};
 	struct sandbox sandbox = {.role = process ? SANDBOX_STORE_PARENT : SANDBOX_STORE,
