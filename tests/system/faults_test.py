@@ -128,6 +128,28 @@ def kill_store(server):
     whole(server, user)
 
 
+@both("while one process of each kind stands still, everybody who comes is served by the others")
+def stopped(server):
+    user = server.user(*MAIL)
+    by_name = {}
+    for pid, _ in server.family():
+        with open(f"/proc/{pid}/comm", encoding="ascii") as comm:
+            by_name.setdefault(comm.read().strip(), []).append(pid)
+    still = [pids[-1] for pids in by_name.values() if len(pids) > 1]
+    assert len(still) >= 3, by_name
+    for pid in still:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(4):
+            assert works(server, user)
+            with server.kpop() as client:
+                client.sendauth(realm.apreq(alice))
+    finally:
+        for pid in still:
+            os.kill(pid, signal.SIGCONT)
+    whole(server, user)
+
+
 @both("after master is killed no process of it stays, and a new one serves at once")
 def kill_master(server):
     user = server.user(*MAIL)
