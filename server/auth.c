@@ -225,13 +225,11 @@ static void on_door(evutil_socket_t fd, short what, void *arg)
 static void on_leash(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;
-	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
-	struct msg msg;
 	(void)what;
-	int got = msg_recv(fd, MSG_AT_CHILD, buf, sizeof buf, &msg);
-	if (got == MSG_AGAIN)
+	enum leash_word word = child_hear(fd);
+	if (word == LEASH_NOTHING)
 		return;
-	if (got != MSG_OK || server->count == 0)
+	if (word == LEASH_GONE || server->count == 0)
 		_exit(0);
 	server->retiring = true;
 	event_del(server->door_event);
@@ -333,14 +331,6 @@ static void enter_sandbox(const struct config *config, const char *dir)
 		role_fail(why);
 }
 
-static struct event *must_watch(struct server *server, int fd, event_callback_fn fn)
-{
-	struct event *event = event_new(server->base, fd, EV_READ | EV_PERSIST, fn, server);
-	if (event == NULL || event_add(event, NULL) < 0)
-		role_fail("no memory");
-	return event;
-}
-
 void auth_main(void *arg, int leash)
 {
 	static struct server server;
@@ -364,8 +354,8 @@ void auth_main(void *arg, int leash)
 	if (server.base == NULL)
 		role_fail("cannot make an event loop");
 	enter_sandbox(role->config, dir);
-	server.door_event = must_watch(&server, server.door, on_door);
-	must_watch(&server, leash, on_leash);
+	server.door_event = role_watch(server.base, server.door, on_door, &server);
+	role_watch(server.base, leash, on_leash, &server);
 	role_ready(leash, usable_mechanisms(role->config, role->password), server.auth.kpop != NULL);
 	event_base_dispatch(server.base);
 	role_fail("the event loop ended");

@@ -63,6 +63,14 @@ void child_cut(struct child *child)
 	child->leash = -1;
 }
 
+enum leash_word child_hear(int leash)
+{
+	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
+	struct msg msg;
+	int got = msg_recv(leash, MSG_AT_CHILD, buf, sizeof buf, &msg);
+	return got == MSG_AGAIN ? LEASH_NOTHING : got == MSG_OK ? LEASH_RETIRE : LEASH_GONE;
+}
+
 static int by_number(const void *a, const void *b)
 {
 	return *(const int *)a - *(const int *)b;

@@ -29,6 +29,14 @@ void child_retire(struct child *child);
 /* Cuts the leash: the child ends now, as soon as what it is doing allows. */
 void child_cut(struct child *child);
 
+/* In a child: what the leash says now. */
+enum leash_word {
+	LEASH_NOTHING = 0,
+	LEASH_RETIRE,
+	LEASH_GONE, /* the parent is, or cut us off: end */
+};
+enum leash_word child_hear(int leash);
+
 /* In a child: closes every descriptor above 2 but these (those < 0 are ignored) and the log's. */
 void child_keep(const int *fds, size_t count);
 /* "exit status 3" or "signal 11"; a static buffer. */

@@ -55,14 +55,6 @@ static void front_begin(struct server *server)
 		role_fail("cannot make an event loop");
 }
 
-static struct event *must_watch(struct server *server, int fd, event_callback_fn fn, void *arg)
-{
-	struct event *event = event_new(server->front.base, fd, EV_READ | EV_PERSIST, fn, arg);
-	if (event == NULL || event_add(event, NULL) < 0)
-		role_fail("no memory");
-	return event;
-}
-
 static int accept_one(const struct listener *listener)
 {
 	int fd;
@@ -142,13 +134,11 @@ static void on_accept(evutil_socket_t socket, short what, void *arg)
 static void on_leash(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;
-	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
-	struct msg msg;
 	(void)what;
-	int got = msg_recv(fd, MSG_AT_CHILD, buf, sizeof buf, &msg);
-	if (got == MSG_AGAIN)
+	enum leash_word word = child_hear(fd);
+	if (word == LEASH_NOTHING)
 		return;
-	if (got != MSG_OK)
+	if (word == LEASH_GONE)
 		_exit(0);
 	server->retiring = true;
 	accept_pause(server, true);
@@ -175,9 +165,9 @@ static void serve_many(struct server *server)
 		role_fail("no memory");
 	for (size_t i = 0; i < server->role->listeners->count; i++)
 		server->accept_events[i] =
-		    must_watch(server, server->role->listeners->entries[i].fd, on_accept, server);
+		    role_watch(server->front.base, server->role->listeners->entries[i].fd, on_accept, server);
 	server->accepting = true;
-	must_watch(server, server->leash, on_leash, server);
+	role_watch(server->front.base, server->leash, on_leash, server);
 	role_ready(server->leash, 0, false);
 	event_base_dispatch(server->front.base);
 	role_fail("the event loop ended");
@@ -193,12 +183,9 @@ static void on_only_client_ended(struct front *front)
 
 static void on_session_leash(evutil_socket_t fd, short what, void *arg)
 {
-	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
-	struct msg msg;
 	(void)what, (void)arg;
 	/* RETIRE: this is the session to finish. */
-	int got = msg_recv(fd, MSG_AT_CHILD, buf, sizeof buf, &msg);
-	if (got != MSG_OK && got != MSG_AGAIN)
+	if (child_hear(fd) == LEASH_GONE)
 		_exit(0);
 }
 
@@ -260,7 +247,7 @@ static void session_main(void *arg, int leash)
 	server->leash = leash;
 	front_begin(server);
 	server->front.ended = on_only_client_ended;
-	must_watch(server, leash, on_session_leash, server);
+	role_watch(server->front.base, leash, on_session_leash, server);
 	if (client_start(&server->front, fd, protocol) < 0)
 		_exit(0);
 	event_base_dispatch(server->front.base);

@@ -213,23 +213,17 @@ static void retire_all(struct parent *parent)
 static void on_leash(evutil_socket_t fd, short what, void *arg)
 {
 	struct parent *parent = arg;
-	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
-	struct msg msg;
 	(void)what;
-	int got = msg_recv(fd, MSG_AT_CHILD, buf, sizeof buf, &msg);
-	if (got == MSG_AGAIN)
+	switch (child_hear(fd)) {
+	case LEASH_NOTHING:
 		return;
-	if (got == MSG_OK)
+	case LEASH_RETIRE:
 		retire_all(parent);
-	else
+		return;
+	case LEASH_GONE:
 		end_all(parent);
-}
-
-static void watch(struct parent *parent, int fd, event_callback_fn fn)
-{
-	struct event *event = event_new(parent->base, fd, EV_READ | EV_PERSIST, fn, parent);
-	if (event == NULL || event_add(event, NULL) < 0)
-		role_fail("no memory");
+		return;
+	}
 }
 
 static int children_signal(void)
@@ -254,8 +248,8 @@ void parent_run(const struct parent_config *config, int leash)
 	parent.refill = evtimer_new(parent.base, on_refill, &parent);
 	if (parent.refill == NULL)
 		role_fail("no memory");
-	watch(&parent, leash, on_leash);
-	watch(&parent, parent.children_died, on_children_died);
+	role_watch(parent.base, leash, on_leash, &parent);
+	role_watch(parent.base, parent.children_died, on_children_died, &parent);
 	refill(&parent);
 	role_ready(leash, 0, false);
 	event_base_dispatch(parent.base);

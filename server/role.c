@@ -21,6 +21,14 @@ void role_fail(const char *why)
 	_exit(1);
 }
 
+struct event *role_watch(struct event_base *base, int fd, event_callback_fn fn, void *arg)
+{
+	struct event *event = event_new(base, fd, EV_READ | EV_PERSIST, fn, arg);
+	if (event == NULL || event_add(event, NULL) < 0)
+		role_fail("no memory");
+	return event;
+}
+
 void role_ready(int leash, uint32_t mechanisms, bool kpop)
 {
 	uint8_t buf[8];

@@ -9,6 +9,8 @@
 #ifndef KPOPD_SERVER_ROLE_H
 #define KPOPD_SERVER_ROLE_H
 
+#include <event2/event.h>
+
 #include "server/config.h"
 #include "server/listeners.h"
 #include "server/session.h"
@@ -38,6 +40,8 @@ void store_main(void *role, int leash) __attribute__((noreturn));
 void role_begin(const char *name);
 /* The end of a role that could not begin: says why, exits non-zero. */
 void role_fail(const char *why) __attribute__((noreturn));
+/* Calls fn whenever fd is readable; lasts as long as the process. */
+struct event *role_watch(struct event_base *base, int fd, event_callback_fn fn, void *arg);
 /* Tells the parent that this role serves; offers are auth's. */
 void role_ready(int leash, uint32_t mechanisms, bool kpop);
 

@@ -66,10 +66,8 @@ static void wait_for(int fd, int leash, bool serving)
 		if (poll(fds, 2, -1) < 0)
 			continue;
 		if (fds[1].revents != 0) {
-			uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
-			struct msg msg;
-			int got = msg_recv(leash, MSG_AT_CHILD, buf, sizeof buf, &msg);
-			if (got != MSG_AGAIN && (got != MSG_OK || !serving))
+			enum leash_word word = child_hear(leash);
+			if (word == LEASH_GONE || (word == LEASH_RETIRE && !serving))
 				_exit(0);
 		}
 		if (fds[0].revents != 0)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/child.h"
 #include "server/drop.h"
 #include "server/log.h"
 #include "server/msg.h"
@@ -202,15 +203,13 @@ static void on_door(evutil_socket_t fd, short what, void *arg)
 static void on_leash(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *loop = arg;
-	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
-	struct msg msg;
 	(void)what;
-	int got = msg_recv(fd, MSG_AT_CHILD, buf, sizeof buf, &msg);
-	if (got == MSG_AGAIN)
+	enum leash_word word = child_hear(fd);
+	if (word == LEASH_NOTHING)
 		return;
 	loop->retiring = true;
 	event_del(loop->door_event);
-	if (got == MSG_OK && loop->jobs != 0)
+	if (word == LEASH_RETIRE && loop->jobs != 0)
 		return;
 	/* What a worker is in the middle of is finished: it may be unlinking. */
 	pthread_mutex_lock(&loop->lock);
@@ -218,14 +217,6 @@ static void on_leash(evutil_socket_t fd, short what, void *arg)
 	while (loop->busy != 0)
 		pthread_cond_wait(&loop->none_busy, &loop->lock);
 	_exit(0);
-}
-
-static struct event *must_watch(struct loop *loop, int fd, event_callback_fn fn)
-{
-	struct event *event = event_new(loop->base, fd, EV_READ | EV_PERSIST, fn, loop);
-	if (event == NULL || event_add(event, NULL) < 0)
-		role_fail("no memory");
-	return event;
 }
 
 void store_loop(const struct config *config, struct store *store, int door, int leash)
@@ -240,9 +231,9 @@ void store_loop(const struct config *config, struct store *store, int door, int 
 	queue_init(&loop.work);
 	queue_init(&loop.done);
 	workers_start(&loop);
-	loop.door_event = must_watch(&loop, door, on_door);
-	must_watch(&loop, leash, on_leash);
-	must_watch(&loop, loop.done_pipe[0], on_done);
+	loop.door_event = role_watch(loop.base, door, on_door, &loop);
+	role_watch(loop.base, leash, on_leash, &loop);
+	role_watch(loop.base, loop.done_pipe[0], on_done, &loop);
 	role_ready(leash, 0, false);
 	event_base_dispatch(loop.base);
 	role_fail("the event loop ended");
