@@ -392,9 +392,8 @@ static void arm(struct client *client)
 {
 	short wanted = 0;
 	uint64_t at = deadline_of(client);
-	bool takes_input = client->phase != PHASE_SESSION || client->outcome == OUTCOME_INPUT ||
-			   client->outcome == OUTCOME_MORE_INPUT;
-	if (!client->eof && takes_input && stream_wants_read(client->stream))
+	/* What comes early waits in the stream's small buffer: that is cheaper than to look away and back. */
+	if (!client->eof && stream_wants_read(client->stream))
 		wanted |= EV_READ;
 	if (!client->broken && stream_wants_write(client->stream))
 		wanted |= EV_WRITE;
