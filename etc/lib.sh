@@ -30,7 +30,7 @@ need_packages() {
 	mapfile -t names < <(missing_packages "$@")
 	[ ${#names[@]} -gt 0 ] || return 0
 	[ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install ${names[*]}"
-	say "Installing ${#names[@]} packages: ${names[*]}"
+	say "Installing ${names[*]}"
 	export DEBIAN_FRONTEND=noninteractive
 	{
 		apt-get update &&
