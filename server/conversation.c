@@ -115,7 +115,7 @@ static void sasl_outcome(struct conversation *c, enum saslx_outcome outcome, str
 		refuse(c, REFUSAL_AUTH, saslx_why(c->exchange), reply_r);
 		return;
 	case SASLX_UNKNOWN:
-		refuse(c, REFUSAL_AUTH, "the mechanism cannot be used now", reply_r);
+		refuse(c, REFUSAL_TEMP, "the mechanism cannot be used now", reply_r);
 		return;
 	case SASLX_ERROR:
 		refuse(c, REFUSAL_TEMP, saslx_why(c->exchange), reply_r);

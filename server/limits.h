@@ -14,6 +14,8 @@
 #define LIMIT_COMMAND_OCTETS 255u
 /* RFC 1939 section 3: the first line of a response, CRLF included. */
 #define LIMIT_REPLY_OCTETS 512u
+/* APOP's part of it, a msg-id with digits and a host name of at most 253 octets. */
+#define LIMIT_TIMESTAMP_OCTETS 384u
 /* RFC 5034 section 4: a token in base64, and the AUTH line that may carry one as initial response. */
 #define LIMIT_TOKEN_BASE64_OCTETS ((SASLX_TOKEN_OCTETS + 2u) / 3u * 4u)
 #define LIMIT_TOKEN_LINE_OCTETS (LIMIT_COMMAND_OCTETS + LIMIT_TOKEN_BASE64_OCTETS)

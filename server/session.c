@@ -146,9 +146,11 @@ bool session_lingers(const struct session *session)
 void session_greet(struct session *session, const char *timestamp, size_t len)
 {
 	const char *service = session->params.protocol == PROTOCOL_KPOP ? "KPOP" : "POP3";
+	/* The timestamp must be whole. A long host name, which stands in it as well, makes room for it. */
+	size_t room = LIMIT_REPLY_OCTETS - sizeof "+OK  POP3 ready \r\n" - len;
 	session->phase = PHASE_AUTHORIZATION;
-	session_ok(session, "%.200s %s ready%s%.*s", session->config->hostname, service, len > 0 ? " " : "",
-	    (int)(len < 250 ? len : 250), len > 0 ? timestamp : "");
+	session_ok(session, "%.*s %s ready%s%.*s", (int)room, session->config->hostname, service,
+	    len > 0 ? " " : "", (int)len, len > 0 ? timestamp : "");
 }
 
 enum outcome session_ask_auth(struct session *session, enum msg_type type, const void *head, size_t head_len,

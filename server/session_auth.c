@@ -363,8 +363,8 @@ static enum outcome done(struct session *session, const struct msg *msg)
 static enum outcome greeting_answer(struct session *session, const struct msg *msg)
 {
 	const uint8_t *text = msg->body;
-	bool good = msg->type == MSG_AUTH_MORE && msg->len >= 3 && msg->len <= 250 && text[0] == '<' &&
-		    text[msg->len - 1] == '>';
+	bool good = msg->type == MSG_AUTH_MORE && msg->len >= 3 && msg->len <= LIMIT_TIMESTAMP_OCTETS &&
+		    text[0] == '<' && text[msg->len - 1] == '>';
 	for (size_t i = 0; good && i < msg->len; i++)
 		good = text[i] > 0x20 && text[i] < 0x7F;
 	session->conversing = session->apop_ready = good;
