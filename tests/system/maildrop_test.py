@@ -43,6 +43,7 @@ for sentence, stored in CONTENTS:
         user = server.user(message)
         with server.logged_in(user) as client:
             assert client.expect("LIST 1", "+OK 1 ") == b"+OK 1 %d" % len(want)
+            assert client.stat() == (1, len(want)) and client.listing("LIST") == [b"1 %d" % len(want)]
             got = client.raw_message("RETR 1")
             assert got == want, (got[-200:], want[-200:])
             client.quit()
@@ -148,9 +149,10 @@ def x_uidl():
 def arrival():
     user = server.user(ONE, TWO)
     with server.logged_in(user) as client:
-        before = client.stat()
-        server.deliver(user, THREE)
-        assert client.stat() == before
+        before = client.stat(), client.listing("LIST"), client.listing("UIDL")
+        server.deliver(user, THREE, "1.first-of-all.localhost")
+        assert (client.stat(), client.listing("LIST"), client.listing("UIDL")) == before
+        client.expect("LIST 3", "-ERR")
         assert client.raw_message("RETR 2") == on_the_wire(TWO)
         client.quit()
     assert len(uidls(user)) == 3

@@ -4,11 +4,28 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import socket
 import ssl
 
 TIMEOUT_SECS = 20
 SENDAUTH = b"\0\0\0\x13KRB5_SENDAUTH_V1.0\0" + b"\0\0\0\x09KPOPV1.0\0"
+
+STATUS = re.compile(rb"\+OK [ -~]*|-ERR [ -~]*")
+CODES = (b"[AUTH] ", b"[IN-USE] ", b"[SYS/TEMP] ", b"[SYS/PERM] ")
+# What clients take for a maildrop in use, wherever it stands in a refusal.
+BUSY = re.compile(rb"lock|wait|busy|unavailable", re.I)
+
+
+def check_status(line):
+    """The first line of an answer: its length, its space, its response code, its words."""
+    assert len(line) + 2 <= 512, f"{len(line) + 2} octets in a status line"
+    assert STATUS.fullmatch(line), f"no status line: {line!r}"
+    text = line.split(b" ", 1)[1]
+    if text.startswith(b"["):
+        assert line.startswith(b"-ERR") and text.startswith(CODES), f"no such response code: {line!r}"
+    assert line.startswith(b"+OK") or not BUSY.search(text), f"clients take this for a busy maildrop: {line!r}"
+    return line
 
 
 class Client:
@@ -20,7 +37,7 @@ class Client:
         self.buffer = b""
         if ca:
             self.start_tls(ca)
-        self.greeting = self.line() if greeting else None
+        self.greeting = check_status(self.line()) if greeting else None
 
     def __enter__(self):
         return self
@@ -85,8 +102,10 @@ class Client:
         """Sends a command and returns the first line of its answer."""
         self.send((line if isinstance(line, bytes) else line.encode()) + b"\r\n")
         answer = self.line()
-        assert len(answer) + 2 <= 512, f"{len(answer) + 2} octets in a status line"
-        return answer
+        if answer.startswith(b"+ "):
+            return answer
+        assert not (line[:4].upper() in ("USER", b"USER") and b"[AUTH]" in answer), f"[AUTH] in answer to USER: {answer!r}"
+        return check_status(answer)
 
     def expect(self, line, start):
         answer = self.command(line)
@@ -119,7 +138,9 @@ class Client:
         return data[2:]
 
     def capabilities(self):
-        return {line.split()[0].decode(): line.split()[1:] for line in self.listing("CAPA")}
+        lines = self.listing("CAPA")
+        assert all(0 < len(line) <= 510 for line in lines), lines
+        return {line.split()[0].decode(): line.split()[1:] for line in lines}
 
     def stat(self):
         words = self.expect("STAT", "+OK ").split(b" ")
@@ -217,8 +238,9 @@ class Client:
         signature = hmac.new(hashlib.new(name, client_key).digest(), everything, name).digest()
         proof = base64.b64encode(bytes(a ^ b for a, b in zip(client_key, signature))).decode()
         answer = self.command(base64.b64encode(f"{final},p={proof}".encode()))
-        if answer.startswith(b"+ "):
-            expected = hmac.new(hmac.new(salted, b"Server Key", name).digest(), everything, name).digest()
-            assert base64.b64decode(answer[2:]) == b"v=" + base64.b64encode(expected), "the server's own proof is wrong"
-            answer = self.command(b"")
-        return answer
+        if answer.startswith(b"-ERR"):
+            return answer
+        # RFC 5034 section 4: what the server proves comes as a challenge, never beside +OK.
+        expected = hmac.new(hmac.new(salted, b"Server Key", name).digest(), everything, name).digest()
+        assert answer.startswith(b"+ ") and base64.b64decode(answer[2:]) == b"v=" + base64.b64encode(expected), answer
+        return self.command(b"")
