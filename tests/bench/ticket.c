@@ -150,7 +150,8 @@ static int copy_out(const void *data, size_t len, void *out, size_t size)
 		fprintf(stderr, "load: a token of %zu octets is too large\n", len);
 		return -1;
 	}
-	memcpy(out, data, len);
+	if (len > 0) /* a token of nothing has no address, which memcpy() must not see */
+		memcpy(out, data, len);
 	return (int)len;
 }
 

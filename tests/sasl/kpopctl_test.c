@@ -58,6 +58,7 @@ static void become(const char *arguments)
 	const char *build = getenv("KPOPD_BUILDDIR");
 	char command[1024];
 
+	signal(SIGINT, SIG_DFL); /* who runs the tests in the background may have it ignored */
 	snprintf(command, sizeof(command), "exec %s/kpopctl -c %s/kpopd.conf %s", build != NULL ? build : ".",
 	    dir, arguments);
 	execl("/bin/sh", "sh", "-c", command, (char *)NULL);

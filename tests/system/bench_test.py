@@ -28,7 +28,9 @@ def load(work, port, server, sessions=40, password=harness.PASSWORD):
         [harness.BUILD / "tests/bench/load", "-w", work, "-p", str(port), "-n", str(sessions), "-c", "2", "-t", "20",
          "-U", str(USERS), "-P", password, "-H", "localhost", "-A", server.ca, "-K", harness.WORK],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=realm.environ, check=False, timeout=60)
-    return result.returncode, json.loads(result.stdout), result.stderr.decode()
+    complaint = result.stderr.decode()
+    assert result.stdout, f"load ended with {result.returncode}: {complaint}"
+    return result.returncode, json.loads(result.stdout), complaint
 
 
 def all_go_well(server, work):

@@ -169,11 +169,12 @@ def ordinary_user():
         return  # the whole file has run so
     one = as_another("localhost")
     user = one.user(ONE)
+    kpopd = shutil.copy(KPOPD, one.dir)  # the tree may lie where that user cannot go
     for path in [one.dir, *one.dir.rglob("*")]:
         if not path.is_symlink():
             shutil.chown(path, "kpopd", "kpopd")
     with open(one.log, "ab") as log:
-        one.process = subprocess.Popen([KPOPD, "-f", "-c", one.conf], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        one.process = subprocess.Popen([kpopd, "-f", "-c", one.conf], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        user="kpopd", group="kpopd", extra_groups=[])
     harness.wait_for(one.serves, "kpopd serves")
     uid = pwd.getpwnam("kpopd").pw_uid
