@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "sasl/exchange.h"
@@ -24,12 +25,19 @@
 
 enum { WHY_OCTETS = 512 };
 
+/* Fronts are told apart by what their process number leaves over this: a bound, not an identity. */
+enum { CALLERS_COUNT = 1 << 16 };
+/* A front may begin again before we have seen how its last conversation ended. */
+enum { CALLER_SPARE_COUNT = 16 };
+
 struct server {
 	struct auth auth;
 	struct event_base *base;
 	struct event *door_event;
 	int door, store_door;
-	size_t count; /* conversations */
+	size_t count;                 /* conversations */
+	uint16_t held[CALLERS_COUNT]; /* of them, by caller */
+	unsigned caller_room;         /* most that one front may hold */
 	bool retiring;
 	uint8_t room[LIMIT_MSG_OCTETS];
 };
@@ -39,7 +47,8 @@ struct talk {
 	struct server *server;
 	struct conversation *conversation;
 	int fd;
-	struct event *event, *delay;
+	size_t caller;
+	struct event *event, *timer; /* timer: the end of it, or the time of the refusal */
 	uint64_t started_msecs;
 	uint8_t *refusal; /* waits for its time */
 	size_t refusal_len;
@@ -50,11 +59,12 @@ static void talk_free(struct talk *talk)
 	struct server *server = talk->server;
 	if (talk->event != NULL)
 		event_free(talk->event);
-	if (talk->delay != NULL)
-		event_free(talk->delay);
+	if (talk->timer != NULL)
+		event_free(talk->timer);
 	conversation_free(&talk->conversation);
 	close(talk->fd);
 	free(talk->refusal);
+	server->held[talk->caller]--;
 	free(talk);
 	if (server->count-- == LIMIT_CONVERSATIONS_COUNT && !server->retiring)
 		event_add(server->door_event, NULL);
@@ -64,11 +74,15 @@ static void talk_free(struct talk *talk)
 
 /* ---- answers ---- */
 
-static void on_delay(evutil_socket_t fd, short what, void *arg)
+/* A refusal's time has come; or the front does not know itself when to give up. */
+static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct talk *talk = arg;
 	(void)fd, (void)what;
-	msg_send(talk->fd, MSG_AUTH_FAIL, talk->refusal, talk->refusal_len, -1);
+	if (talk->refusal == NULL)
+		log_warning("given up, no word from the front: %s", conversation_text(talk->conversation));
+	else
+		msg_send(talk->fd, MSG_AUTH_FAIL, talk->refusal, talk->refusal_len, -1);
 	talk_free(talk);
 }
 
@@ -95,15 +109,14 @@ static void refused(struct talk *talk, const struct reply *reply)
 		    conversation_why(talk->conversation));
 	talk->refusal_len = 1 + reply->len;
 	talk->refusal = malloc(talk->refusal_len);
-	talk->delay = evtimer_new(talk->server->base, on_delay, talk);
-	if (talk->refusal == NULL || talk->delay == NULL) {
+	if (talk->refusal == NULL) {
 		talk_free(talk);
 		return;
 	}
 	talk->refusal[0] = (uint8_t)reply->refusal;
 	if (reply->len != 0)
 		memcpy(talk->refusal + 1, reply->octets, reply->len);
-	if (event_add(talk->delay, &wait) < 0)
+	if (event_add(talk->timer, &wait) < 0)
 		talk_free(talk);
 }
 
@@ -181,9 +194,50 @@ static void on_talk(evutil_socket_t fd, short what, void *arg)
 	answer(talk, &reply);
 }
 
+/*
+ * Who made the socket of a conversation. -1: it is none of a front's, but another kind of file, a door or a
+ * leash; such a conversation might never end, and not be with whom it seems.
+ */
+static int caller_of(int fd, size_t *caller_r)
+{
+	struct ucred peer;
+	int type;
+	socklen_t len = sizeof peer, type_len = sizeof type;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) < 0 || type != SOCK_SEQPACKET ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.pid <= 0 ||
+	    peer.pid == getppid() || peer.pid == getpid())
+		return -1;
+	*caller_r = (size_t)peer.pid % CALLERS_COUNT;
+	return 0;
+}
+
+/* One front that holds all the conversations there can be would keep everybody else out. */
+static bool may_talk(const struct server *server, int fd, size_t *caller_r)
+{
+	if (caller_of(fd, caller_r) < 0)
+		log_error("a front broke the message table: START with another kind of descriptor");
+	else if (server->held[*caller_r] >= server->caller_room)
+		log_warning("a front holds %u conversations and wants more: refused", server->caller_room);
+	else
+		return true;
+	return false;
+}
+
+/* The last moment at which an honest front may still have something to say. */
+static struct timeval longest(const struct config *config)
+{
+	return (struct timeval){.tv_sec = (time_t)config->authorization_secs + LIMIT_AUTH_WAIT_MSECS / 1000};
+}
+
 static void talk_start(struct server *server, const struct msg *msg)
 {
 	struct reply reply;
+	struct timeval end = longest(server->auth.config);
+	size_t caller;
+	if (!may_talk(server, msg->fd, &caller)) {
+		close(msg->fd);
+		return;
+	}
 	struct talk *talk = calloc(1, sizeof *talk);
 	struct conversation *conversation = conversation_start(&server->auth, msg, &reply);
 	if (talk == NULL || conversation == NULL) {
@@ -194,11 +248,17 @@ static void talk_start(struct server *server, const struct msg *msg)
 		close(msg->fd); /* the front reads the end of file as our trouble */
 		return;
 	}
-	*talk = (struct talk){
-	    .server = server, .conversation = conversation, .fd = msg->fd, .started_msecs = now_msecs()};
+	*talk = (struct talk){.server = server,
+	    .conversation = conversation,
+	    .fd = msg->fd,
+	    .caller = caller,
+	    .started_msecs = now_msecs()};
 	server->count++;
+	server->held[caller]++;
 	talk->event = event_new(server->base, msg->fd, EV_READ | EV_PERSIST, on_talk, talk);
-	if (talk->event == NULL || event_add(talk->event, NULL) < 0)
+	talk->timer = evtimer_new(server->base, on_timer, talk);
+	if (talk->event == NULL || talk->timer == NULL || event_add(talk->event, NULL) < 0 ||
+	    event_add(talk->timer, &end) < 0)
 		talk_free(talk);
 	else
 		answer(talk, &reply);
@@ -331,6 +391,16 @@ static void enter_sandbox(const struct config *config, const char *dir)
 		role_fail(why);
 }
 
+/* With a process for each session, a front has one client and one conversation at a time. */
+static unsigned caller_room(const struct config *config)
+{
+	unsigned clients = config->isolation == ISOLATION_PROCESS
+			       ? 1
+			       : (config->sessions + config->front_processes - 1) / config->front_processes;
+	unsigned room = clients + CALLER_SPARE_COUNT;
+	return room < LIMIT_CONVERSATIONS_COUNT / 2 ? room : LIMIT_CONVERSATIONS_COUNT / 2;
+}
+
 void auth_main(void *arg, int leash)
 {
 	static struct server server;
@@ -339,6 +409,7 @@ void auth_main(void *arg, int leash)
 	struct secrets *secrets = NULL;
 	role_begin(role->password ? "auth-pw" : "auth");
 	server.auth = (struct auth){.config = role->config, .password = role->password};
+	server.caller_room = caller_room(role->config);
 	server.door = role->password ? role->doors->password[DOOR_SERVANT] : role->doors->token[DOOR_SERVANT];
 	server.store_door = role->doors->store[DOOR_CALLER];
 	child_keep((int[]){leash, server.door, server.store_door}, 3);

@@ -203,6 +203,8 @@ static const struct argument_row argument_rows[] = {
     {"socketpair", ALL, 0, {{0, INT, AF_UNIX}}},
     {"setsockopt", FRONTS, 0, {{1, INT, IPPROTO_TCP}, {2, INT, TCP_NODELAY}}},
     {"getsockopt", ALL, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_ERROR}}},
+    {"getsockopt", AUTH, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_PEERCRED}}},
+    {"getsockopt", AUTH, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_TYPE}}},
     {"fcntl", ALL, 0, {{1, INT, F_GETFL}}},
     {"fcntl", ALL, 0, {{1, INT, F_SETFL}}},
     {"fcntl", ALL, 0, {{1, INT, F_GETFD}}},
