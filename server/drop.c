@@ -4,18 +4,15 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "server/identity.h"
 #include "server/log.h"
 
-/* A session that is just ending on another process gives its lock back within this. */
-enum { IN_USE_TRIES_COUNT = 10, IN_USE_PAUSE_MSECS = 20 };
-
 struct drop {
 	struct maildrop *maildrop;
 	int fd;
+	unsigned tries;
 	uint64_t session;
 	char user[LIMIT_USER_OCTETS + 1];
 };
@@ -40,20 +37,8 @@ static bool refuse(int fd, int err)
 	return msg_send(fd, MSG_STORE_REFUSED, &code, 1, -1) == MSG_OK;
 }
 
-static int open_patiently(
-    struct store *store, const char *user, const char *path, struct maildrop **maildrop_r)
-{
-	const struct timespec pause = {.tv_nsec = IN_USE_PAUSE_MSECS * 1000000L};
-	int err;
-	for (int i = 0; (err = maildrop_open(store, user, path, maildrop_r)) == MAILDROP_IN_USE; i++) {
-		if (i == IN_USE_TRIES_COUNT)
-			break;
-		nanosleep(&pause, NULL);
-	}
-	return err;
-}
-
-static bool read_open(struct drop *drop, const struct msg *open)
+/* No name where there is no sound one. */
+static void read_open(struct drop *drop, const struct msg *open)
 {
 	struct msg_reader r = {open->body, open->len, false};
 	size_t len;
@@ -62,42 +47,46 @@ static bool read_open(struct drop *drop, const struct msg *open)
 	const uint8_t *user = msg_get_rest(&r, &len);
 	/* Auth has checked the name; it is checked again where it becomes a path. */
 	if (!sound || !msg_end(&r) || !identity_user_valid((const char *)user, len))
-		return false;
+		return;
 	memcpy(drop->user, user, len);
 	drop->user[len] = '\0';
-	return true;
 }
 
-struct drop *drop_open(struct store *store, const struct config *config, const struct msg *open)
+struct drop *drop_new(const struct msg *open)
 {
-	char path[PATH_MAX];
 	struct drop *drop = calloc(1, sizeof *drop);
 	if (drop == NULL) {
 		close(open->fd);
 		return NULL;
 	}
 	drop->fd = open->fd;
+	read_open(drop, open);
+	return drop;
+}
+
+enum drop_state drop_open(struct drop *drop, struct store *store, const struct config *config)
+{
+	char path[PATH_MAX];
 	int err = MAILDROP_PERM;
-	if (!read_open(drop, open))
+	if (drop->user[0] == '\0')
 		log_error("auth asked for a maildrop of no sound name: refused");
 	else if (identity_maildir(config->maildir, drop->user, path) < 0)
 		log_error("user=%s has no sound path by the template \"%s\"", drop->user, config->maildir);
 	else
-		err = open_patiently(store, drop->user, path, &drop->maildrop);
+		err = maildrop_open(store, drop->user, path, &drop->maildrop);
+	if (err == MAILDROP_IN_USE && drop->tries++ < DROP_TRIES_COUNT)
+		return DROP_IN_USE;
 	if (err != MAILDROP_OK) {
 		log_info("refused session=%016" PRIx64 " user=%s: maildrop %s", drop->session, drop->user,
 		    err == MAILDROP_IN_USE ? "in use" : "cannot be opened");
 		refuse(drop->fd, err);
-		drop_free(&drop);
-		return NULL;
+		return DROP_OVER;
 	}
 	uint8_t buf[12];
 	struct msg_writer w = {buf, sizeof buf, 0, false};
 	msg_put_u32(&w, maildrop_count(drop->maildrop));
 	msg_put_u64(&w, maildrop_octets(drop->maildrop));
-	if (msg_send(drop->fd, MSG_STORE_OPENED, buf, w.len, -1) != MSG_OK)
-		drop_free(&drop);
-	return drop;
+	return msg_send(drop->fd, MSG_STORE_OPENED, buf, w.len, -1) == MSG_OK ? DROP_OPEN : DROP_OVER;
 }
 
 int drop_fd(const struct drop *drop)

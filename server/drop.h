@@ -14,11 +14,22 @@
 
 struct drop;
 
+/* A session that is just ending on another process gives its lock back within this. */
+enum { DROP_TRIES_COUNT = 10, DROP_PAUSE_MSECS = 20 };
+
+enum drop_state {
+	DROP_OVER = 0, /* refused, and the front knows */
+	DROP_IN_USE,   /* nothing was answered yet: try again DROP_PAUSE_MSECS later */
+	DROP_OPEN,
+};
+
+/* Takes AUTH_OPEN and its descriptor over. NULL: no memory; the descriptor is closed. */
+struct drop *drop_new(const struct msg *open);
 /*
- * Takes AUTH_OPEN and its descriptor over, opens the maildrop, and answers STORE_OPENED or STORE_REFUSED.
- * NULL: there is no maildrop to serve; everything is closed.
+ * Opens the maildrop and answers STORE_OPENED or STORE_REFUSED. Says DROP_IN_USE DROP_TRIES_COUNT times at
+ * most: the caller waits in between, or does something else.
  */
-struct drop *drop_open(struct store *store, const struct config *config, const struct msg *open);
+enum drop_state drop_open(struct drop *drop, struct store *store, const struct config *config);
 int drop_fd(const struct drop *drop);
 /*
  * The socket is readable: takes one message and answers it. room has LIMIT_MSG_OCTETS and is the caller's.

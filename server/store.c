@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/child.h"
@@ -81,6 +82,15 @@ static void outlive_signals(void)
 	signal(SIGTERM, SIG_IGN);
 }
 
+static bool open_patiently(struct drop *drop, struct store *store, const struct config *config)
+{
+	const struct timespec pause = {.tv_nsec = DROP_PAUSE_MSECS * 1000000L};
+	enum drop_state state;
+	while ((state = drop_open(drop, store, config)) == DROP_IN_USE)
+		nanosleep(&pause, NULL);
+	return state == DROP_OPEN;
+}
+
 static void session_main(void *arg, int leash) __attribute__((noreturn));
 static void session_main(void *arg, int leash)
 {
@@ -101,8 +111,8 @@ static void session_main(void *arg, int leash)
 	if (got != MSG_OK || msg_send(leash, MSG_CHILD_TAKEN, NULL, 0, -1) != MSG_OK)
 		_exit(got == MSG_EOF ? 0 : 1);
 	close(server->door);
-	struct drop *drop = drop_open(store, server->role->config, &msg);
-	if (drop != NULL) {
+	struct drop *drop = drop_new(&msg);
+	if (drop != NULL && open_patiently(drop, store, server->role->config)) {
 		do
 			wait_for(drop_fd(drop), leash, true);
 		while (drop_serve(drop, room));

@@ -20,12 +20,11 @@ enum { STACK_OCTETS = 512 * 1024 };
 /* A maildrop, or one that is still to be opened. Belongs to the main thread or to one worker. */
 struct job {
 	struct job *next;
-	struct drop *drop; /* NULL: open first */
-	bool over;
-	struct event *event;
+	struct drop *drop;
+	enum drop_state state; /* DROP_IN_USE until it is open: tried at once, then after pauses */
+	struct event *event;   /* a message has come */
+	struct event *pause;
 	struct loop *loop;
-	struct msg open;
-	uint8_t open_body[LIMIT_MSG_FIXED_OCTETS + LIMIT_USER_OCTETS];
 };
 
 struct queue {
@@ -72,13 +71,11 @@ static struct job *queue_take(struct queue *queue)
 
 static void job_do(struct loop *loop, struct job *job, uint8_t *room)
 {
-	if (job->drop == NULL) {
-		job->drop = drop_open(loop->store, loop->config, &job->open);
-		job->over = job->drop == NULL;
-	} else {
-		job->over = !drop_serve(job->drop, room);
-	}
-	if (job->over)
+	if (job->state == DROP_IN_USE)
+		job->state = drop_open(job->drop, loop->store, loop->config);
+	else if (!drop_serve(job->drop, room))
+		job->state = DROP_OVER;
+	if (job->state == DROP_OVER)
 		drop_free(&job->drop); /* closing may sync: not on the main thread */
 }
 
@@ -146,10 +143,28 @@ static void job_free(struct job *job)
 	struct loop *loop = job->loop;
 	if (job->event != NULL)
 		event_free(job->event);
+	if (job->pause != NULL)
+		event_free(job->pause);
 	drop_free(&job->drop);
 	free(job);
 	if (--loop->jobs == 0 && loop->retiring)
 		_exit(0);
+}
+
+static void on_pause(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	hand_out(arg);
+}
+
+/* No worker waits for another session's end: one user's many logins would keep everybody's mail waiting. */
+static void job_pause(struct job *job)
+{
+	const struct timeval pause = {.tv_usec = DROP_PAUSE_MSECS * 1000};
+	if (job->pause == NULL)
+		job->pause = evtimer_new(job->loop->base, on_pause, job);
+	if (job->pause == NULL || event_add(job->pause, &pause) < 0)
+		job_free(job);
 }
 
 static void job_wait(struct job *job)
@@ -173,8 +188,10 @@ static void on_done(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_unlock(&loop->lock);
 	while (job != NULL) {
 		struct job *next = job->next;
-		if (job->over)
+		if (job->state == DROP_OVER)
 			job_free(job);
+		else if (job->state == DROP_IN_USE)
+			job_pause(job);
 		else
 			job_wait(job);
 		job = next;
@@ -185,17 +202,20 @@ static void on_door(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *loop = arg;
 	(void)what;
-	struct job *job = calloc(1, sizeof *job);
-	if (job == NULL)
+	uint8_t room[LIMIT_MSG_FIXED_OCTETS + LIMIT_USER_OCTETS];
+	struct msg msg;
+	int got = msg_recv(fd, MSG_AT_STORE_DOOR, room, sizeof room, &msg);
+	if (got == MSG_EOF)
+		_exit(0);
+	if (got != MSG_OK)
 		return;
-	job->loop = loop;
-	int got = msg_recv(fd, MSG_AT_STORE_DOOR, job->open_body, sizeof job->open_body, &job->open);
-	if (got != MSG_OK) {
-		free(job);
-		if (got == MSG_EOF)
-			_exit(0);
+	struct drop *drop = drop_new(&msg);
+	struct job *job = drop == NULL ? NULL : calloc(1, sizeof *job);
+	if (job == NULL) {
+		drop_free(&drop);
 		return;
 	}
+	*job = (struct job){.drop = drop, .state = DROP_IN_USE, .loop = loop};
 	loop->jobs++;
 	hand_out(job);
 }
