@@ -14,14 +14,15 @@
 
 enum kpop_err {
 	KPOP_OK = 0,
-	KPOP_REFUSED = -1,  /* the client's fault: bad ticket, replay, wrong service, skew, no key for it */
-	KPOP_TEMP = -2,     /* ours: no memory, replay cache not writable */
+	KPOP_REFUSED = -1,   /* the client's fault: bad ticket, replay, wrong service, skew, no key for it */
+	KPOP_TEMP = -2,      /* ours: no memory, replay cache not writable */
 	KPOP_NO_KEYTAB = -3, /* no keytab, or no usable key of our services in it */
 };
 
 struct kpop_config {
 	const char *keytab;          /* FILE:… or a path; read once, in kpop_open */
-	const char *replay_cache;    /* path of a file2: replay cache, shared by all auth processes, kept over restarts */
+	const char *replay_cache;    /* path of a file2: replay cache, shared by all auth processes, kept over
+					restarts */
 	const char *const *services; /* first components we accept, NULL-terminated: "pop", "pop3" */
 };
 
@@ -40,11 +41,12 @@ void kpop_close(struct kpop **kpop);
 #define KPOP_PRINCIPAL_OCTETS 1024u /* room for an unparsed principal name */
 
 struct kpop_result {
-	uint8_t reply[KPOP_REPLY_OCTETS];      /* the octets the client reads now: len32 0, then perhaps len32 AP-REP;
-	                                          or len32 KRB-ERROR */
+	uint8_t reply[KPOP_REPLY_OCTETS];      /* the octets the client reads now: len32 0, then perhaps len32
+						  AP-REP;      or len32 KRB-ERROR */
 	size_t reply_len;                      /* 0: nothing to say in Kerberos' tongue */
-	char principal[KPOP_PRINCIPAL_OCTETS]; /* on KPOP_OK: the client, as krb5_unparse_name quotes it, with realm */
-	char why[512];                         /* else: one line for the log, with what an administrator can act on */
+	char principal[KPOP_PRINCIPAL_OCTETS]; /* on KPOP_OK: the client, as krb5_unparse_name quotes it, with
+						  realm */
+	char why[512]; /* else: one line for the log, with what an administrator can act on */
 };
 /* Verifies one AP-REQ. KPOP_OK, KPOP_REFUSED, KPOP_TEMP. May lock the replay cache for a moment. */
 int kpop_accept(struct kpop *kpop, const void *apreq, size_t len, struct kpop_result *result_r);

@@ -19,15 +19,16 @@
 #define SENDAUTH_APREQ_OCTETS 65536u /* an Active Directory PAC makes tickets of tens of kilobytes */
 
 enum sendauth_event {
-	SENDAUTH_MORE = 0,     /* everything was taken; more is needed */
-	SENDAUTH_VERSIONS_OK,  /* both version strings are right: answer SENDAUTH_ANSWER_OK, then go on feeding */
-	SENDAUTH_BAD_VERSION,  /* not our sendauth: answer SENDAUTH_ANSWER_BAD_SENDAUTH; the end */
-	SENDAUTH_BAD_SERVICE,  /* not our application: answer SENDAUTH_ANSWER_BAD_APPLICATION; the end */
-	SENDAUTH_APREQ,        /* the AP-REQ is whole: see sendauth_apreq; feed no more */
-	SENDAUTH_KRB4,         /* a Kerberos 4 client: a line of text is what it reads next; the end */
-	SENDAUTH_TLS,          /* a TLS ClientHello: the end */
-	SENDAUTH_TEXT,         /* somebody types POP3 or HTTP: the end */
-	SENDAUTH_GARBAGE,      /* none of these, or a length out of bounds: the end */
+	SENDAUTH_MORE = 0,    /* everything was taken; more is needed */
+	SENDAUTH_VERSIONS_OK, /* both version strings are right: answer SENDAUTH_ANSWER_OK, then go on feeding
+			       */
+	SENDAUTH_BAD_VERSION, /* not our sendauth: answer SENDAUTH_ANSWER_BAD_SENDAUTH; the end */
+	SENDAUTH_BAD_SERVICE, /* not our application: answer SENDAUTH_ANSWER_BAD_APPLICATION; the end */
+	SENDAUTH_APREQ,       /* the AP-REQ is whole: see sendauth_apreq; feed no more */
+	SENDAUTH_KRB4,        /* a Kerberos 4 client: a line of text is what it reads next; the end */
+	SENDAUTH_TLS,         /* a TLS ClientHello: the end */
+	SENDAUTH_TEXT,        /* somebody types POP3 or HTTP: the end */
+	SENDAUTH_GARBAGE,     /* none of these, or a length out of bounds: the end */
 };
 
 enum { SENDAUTH_ANSWER_OK = 0, SENDAUTH_ANSWER_BAD_SENDAUTH = 1, SENDAUTH_ANSWER_BAD_APPLICATION = 2 };

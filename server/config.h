@@ -28,7 +28,8 @@ struct listener_config {
 
 struct config {
 	char *file;     /* where this came from */
-	char *hostname; /* in the greeting, challenges, APOP timestamps; default gethostname's, looked up in full */
+	char *hostname; /* in the greeting, challenges, APOP timestamps; default gethostname's, looked up in
+			   full */
 
 	struct listener_config *listeners;
 	size_t listener_count;
@@ -50,12 +51,12 @@ struct config {
 	char **services;         /* ticket services accepted; default pop, pop3 */
 	char **mechanisms;       /* in the order of CAPA; NULL-terminated; at most LIMIT_MECHANISMS_COUNT */
 	size_t mechanism_count;
-	char **plugins;          /* a site's own SASL plug-ins: absolute paths, NULL-terminated */
-	char *plugin_dir;        /* the stock ones */
-	bool user_pass;          /* USER and PASS on POP3 and POP3S */
+	char **plugins;   /* a site's own SASL plug-ins: absolute paths, NULL-terminated */
+	char *plugin_dir; /* the stock ones */
+	bool user_pass;   /* USER and PASS on POP3 and POP3S */
 	bool apop;
 	enum plaintext plaintext;
-	unsigned refusal_msecs;  /* a refusal is answered this long after START */
+	unsigned refusal_msecs; /* a refusal is answered this long after START */
 
 	unsigned authorization_secs, idle_secs, tls_handshake_secs, kpop_handshake_secs;
 	bool implementation; /* show IMPLEMENTATION in CAPA */
@@ -71,7 +72,14 @@ struct config *config_read(const char *file, char *why_r, size_t size);
 void config_free(struct config **config);
 
 /* state_dir/auth/secrets.mdb and its siblings: one place knows the names. path_r is PATH_MAX octets. */
-enum config_path { CONFIG_AUTH_DIR, CONFIG_SECRETS, CONFIG_REPLAY_CACHE, CONFIG_KRB5_SNAPSHOT, CONFIG_INDEX_DIR, CONFIG_EMPTY_DIR };
+enum config_path {
+	CONFIG_AUTH_DIR,
+	CONFIG_SECRETS,
+	CONFIG_REPLAY_CACHE,
+	CONFIG_KRB5_SNAPSHOT,
+	CONFIG_INDEX_DIR,
+	CONFIG_EMPTY_DIR
+};
 const char *config_path(const struct config *config, enum config_path which, char *path_r);
 
 #endif

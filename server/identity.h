@@ -15,7 +15,8 @@
 
 #include "server/limits.h"
 
-/* Letters, digits and "._+-=@", not beginning with '.', '-' or '@'; no "..", at most one '@', nothing empty round it. */
+/* Letters, digits and "._+-=@", not beginning with '.', '-' or '@'; no "..", at most one '@', nothing empty
+ * round it. */
 bool identity_user_valid(const char *name, size_t len);
 
 /*

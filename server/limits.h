@@ -44,10 +44,10 @@
 #define LIMIT_CONVERSATIONS_COUNT 4096u /* one auth process holds at most */
 
 /* Deadlines; all on the monotonic clock. Those a site may choose are in config.h. */
-#define LIMIT_AUTH_WAIT_MSECS 60000u   /* the front waits this long for auth, then [SYS/TEMP] */
-#define LIMIT_STORE_WAIT_MSECS 300000u /* and for the store: a QUIT may unlink a million files */
+#define LIMIT_AUTH_WAIT_MSECS 60000u    /* the front waits this long for auth, then [SYS/TEMP] */
+#define LIMIT_STORE_WAIT_MSECS 300000u  /* and for the store: a QUIT may unlink a million files */
 #define LIMIT_WRITE_STALL_MSECS 300000u /* a client that takes nothing for this long is gone */
-#define LIMIT_LINGER_MSECS 1000u       /* after a last error line, so that a reset does not eat it */
+#define LIMIT_LINGER_MSECS 1000u        /* after a last error line, so that a reset does not eat it */
 
 /* Bad commands before login after which we close: an HTTP client must not be able to speak through us. */
 #define LIMIT_BAD_COMMANDS_COUNT 10u

@@ -16,9 +16,9 @@
 #include "server/config.h"
 
 enum log_level {
-	LOG_ERR_LEVEL = 3,   /* the service or a part of it does not work: act now */
-	LOG_WARN_LEVEL = 4,  /* something was given up: the world's trouble */
-	LOG_INFO_LEVEL = 6,  /* logins, refusals, ends of sessions */
+	LOG_ERR_LEVEL = 3,  /* the service or a part of it does not work: act now */
+	LOG_WARN_LEVEL = 4, /* something was given up: the world's trouble */
+	LOG_INFO_LEVEL = 6, /* logins, refusals, ends of sessions */
 	LOG_DEBUG_LEVEL = 7,
 };
 

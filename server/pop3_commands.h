@@ -17,7 +17,7 @@ enum { POP3_IN_AUTHORIZATION = 1 << 0, POP3_IN_TRANSACTION = 1 << 1 };
 enum {
 	POP3_KEEPS_USER = 1 << 0, /* USER is not forgotten by this command */
 	POP3_LONG_LINE = 1 << 1,  /* LIMIT_LOGIN_LINE_OCTETS instead of LIMIT_COMMAND_OCTETS */
-	POP3_FOREIGN = 1 << 2, /* another protocol's verb: before login it ends the session at once */
+	POP3_FOREIGN = 1 << 2,    /* another protocol's verb: before login it ends the session at once */
 };
 
 typedef enum outcome pop3_handler_fn(struct session *session, const struct pop3_args *args);

@@ -23,12 +23,12 @@
 enum outcome {
 	OUTCOME_INPUT = 0,  /* ready: give it octets of the client (again, if some are left) */
 	OUTCOME_MORE_INPUT, /* what is buffered is not a whole line yet: read more first */
-	OUTCOME_AUTH,       /* send session_request to auth (START: on a new conversation), wait for its answer */
-	OUTCOME_STORE,      /* send session_request to the store, wait for its answer */
-	OUTCOME_STREAM,     /* a long answer: call session_fill whenever there is room */
-	OUTCOME_STARTTLS,   /* send what is written, begin TLS, then call session_tls_started */
-	OUTCOME_CLOSE,      /* send what is written, then close (linger: session_lingers) */
-	OUTCOME_DROP,       /* close now, without another octet */
+	OUTCOME_AUTH,   /* send session_request to auth (START: on a new conversation), wait for its answer */
+	OUTCOME_STORE,  /* send session_request to the store, wait for its answer */
+	OUTCOME_STREAM, /* a long answer: call session_fill whenever there is room */
+	OUTCOME_STARTTLS, /* send what is written, begin TLS, then call session_tls_started */
+	OUTCOME_CLOSE,    /* send what is written, then close (linger: session_lingers) */
+	OUTCOME_DROP,     /* close now, without another octet */
 };
 
 /* What this server can do just now, beyond what the configuration allows. */
@@ -45,7 +45,7 @@ struct session_params {
 	bool tls;      /* TLS is on already (POP3S) */
 	bool loopback; /* for plaintext = loopback */
 	struct peer peer;
-	uint64_t id;   /* for logs of all roles */
+	uint64_t id; /* for logs of all roles */
 };
 
 struct session;
@@ -65,7 +65,8 @@ enum outcome session_input(struct session *session, const uint8_t *buf, size_t l
     struct session_output *out, uint64_t now_msecs);
 /* How many octets the caller must be ready to buffer for session_input to see a whole unit. */
 size_t session_input_limit(const struct session *session);
-/* Set for STLS: octets of the client behind the STLS line were there before our answer; always OUTCOME_DROP. */
+/* Set for STLS: octets of the client behind the STLS line were there before our answer; always OUTCOME_DROP.
+ */
 enum outcome session_injected(struct session *session);
 
 /* The message to send after OUTCOME_AUTH or OUTCOME_STORE; the body lives until the next call. */
@@ -88,8 +89,10 @@ bool session_maildrop(const struct session *session);
  * An answer. The descriptor of a STORE_MESSAGE is the session's from then on, whatever comes of it; the
  * maildrop of an AUTH_DONE stays the caller's.
  */
-enum outcome session_auth(struct session *session, const struct msg *msg, struct session_output *out, uint64_t now_msecs);
-enum outcome session_store(struct session *session, const struct msg *msg, struct session_output *out, uint64_t now_msecs);
+enum outcome session_auth(
+    struct session *session, const struct msg *msg, struct session_output *out, uint64_t now_msecs);
+enum outcome session_store(
+    struct session *session, const struct msg *msg, struct session_output *out, uint64_t now_msecs);
 /* The peer closed, broke the table, or could not be reached. */
 enum outcome session_auth_lost(struct session *session, struct session_output *out, uint64_t now_msecs);
 enum outcome session_store_lost(struct session *session, struct session_output *out, uint64_t now_msecs);
@@ -97,7 +100,8 @@ enum outcome session_store_lost(struct session *session, struct session_output *
 /* Writes more of a long answer; OUTCOME_STREAM until it is whole. */
 enum outcome session_fill(struct session *session, struct session_output *out, uint64_t now_msecs);
 /* The TLS handshake is done: forgets what was learnt before. description as in stream.h. */
-enum outcome session_tls_started(struct session *session, const char *description, struct session_output *out, uint64_t now_msecs);
+enum outcome session_tls_started(
+    struct session *session, const char *description, struct session_output *out, uint64_t now_msecs);
 
 /* The next deadline, monotonic milliseconds; UINT64_MAX: none (a long answer is being sent). */
 uint64_t session_deadline(const struct session *session);

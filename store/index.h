@@ -23,8 +23,8 @@
 
 enum index_err {
 	INDEX_OK = 0,
-	INDEX_NONE = -1,    /* nothing is known of this user */
-	INDEX_FAILED = -2,  /* the environment cannot serve now: do without */
+	INDEX_NONE = -1,   /* nothing is known of this user */
+	INDEX_FAILED = -2, /* the environment cannot serve now: do without */
 };
 
 struct index;
@@ -48,8 +48,9 @@ int index_walk(struct index_env *env, const char *user, uint32_t uid, index_walk
 
 struct index_update {
 	const char *user;
-	bool reset;               /* first forget everything of this user */
-	const struct drop *drop;  /* NULL: the maildrop as a whole stays unknown, the next login builds it again */
+	bool reset; /* first forget everything of this user */
+	const struct drop
+	    *drop; /* NULL: the maildrop as a whole stays unknown, the next login builds it again */
 	const struct record *const *puts;
 	size_t put_count;
 	const uint32_t *gone; /* UIDs */

@@ -30,14 +30,14 @@ struct index_env {
 	ino_t inode;
 	int use; /* NN.use */
 	int slot;
-	unsigned inside; /* threads inside LMDB */
-	bool lingers;    /* marked as inside beyond that */
-	unsigned references;          /* under *owner_lock */
+	unsigned inside;     /* threads inside LMDB */
+	bool lingers;        /* marked as inside beyond that */
+	unsigned references; /* under *owner_lock */
 	pthread_mutex_t *owner_lock;
-	atomic_bool dead;             /* set aside: nobody takes it any more */
-	pthread_mutex_t inside_lock;  /* over inside and its octet */
-	pthread_mutex_t writer_lock;  /* one writer of this process at a time */
-	pthread_rwlock_t map_lock;    /* exclusively while the map changes its size */
+	atomic_bool dead;            /* set aside: nobody takes it any more */
+	pthread_mutex_t inside_lock; /* over inside and its octet */
+	pthread_mutex_t writer_lock; /* one writer of this process at a time */
+	pthread_rwlock_t map_lock;   /* exclusively while the map changes its size */
 };
 
 struct env_config {

@@ -20,9 +20,9 @@
 #define MAILDIR_LOCK_NAME "kpopd.lock"
 
 struct maildir {
-	int fd;                   /* -1: there is no Maildir */
+	int fd;                      /* -1: there is no Maildir */
 	int part_fds[MAILDIR_PARTS]; /* -1: not opened yet */
-	int lock;                 /* -1: not locked */
+	int lock;                    /* -1: not locked */
 	uid_t owner;
 };
 
@@ -40,10 +40,12 @@ int maildir_state(const struct maildir *maildir, struct dir_state states_r[MAILD
 
 /* Opens a message for reading; anything that is not one is MAILDROP_PERM. */
 int maildir_message(struct maildir *maildir, const struct record *record, int *fd_r, struct stat *st_r);
-/* Looks at what is there now under the record's name: MAILDROP_GONE also when it is another file than the record's. */
+/* Looks at what is there now under the record's name: MAILDROP_GONE also when it is another file than the
+ * record's. */
 int maildir_same(struct maildir *maildir, const struct record *record);
 int maildir_unlink(struct maildir *maildir, const struct record *record);
-/* Reads the whole file and fills in length, octets, flags, inode and time. _TEMP: it changed meanwhile, or cannot be read. */
+/* Reads the whole file and fills in length, octets, flags, inode and time. _TEMP: it changed meanwhile, or
+ * cannot be read. */
 int maildir_measure(int fd, const struct stat *st, struct record *record);
 
 int64_t maildir_nsecs(struct timespec time);

@@ -37,11 +37,11 @@ typedef void maildrop_note_fn(void *arg, const char *text);
 struct store_config {
 	int mail_root;         /* directory descriptor; the store duplicates it */
 	const char *index_dir; /* path, as this process sees it, of an existing directory of our own;
-	                          NULL: no index, every session scans (and says so in a note) */
-	const char *boot_id;     /* names this boot of the machine; NULL: /proc/sys/kernel/random/boot_id is read,
-	                            and where that cannot be the index syncs its commits */
+				  NULL: no index, every session scans (and says so in a note) */
+	const char *boot_id; /* names this boot of the machine; NULL: /proc/sys/kernel/random/boot_id is read,
+				and where that cannot be the index syncs its commits */
 	size_t index_map_octets; /* first size of an environment's map, which grows; 0: a default */
-	maildrop_note_fn *note; /* may be NULL */
+	maildrop_note_fn *note;  /* may be NULL */
 	void *note_arg;
 };
 
@@ -71,7 +71,8 @@ struct maildrop_entry {
 	uint32_t uid;                        /* rises with idx; never reused in a generation of the index */
 	char uidl[MAILDROP_UIDL_OCTETS + 1]; /* unique in this maildrop, NUL-terminated */
 };
-/* Walks the snapshot from idx, at most count entries; stops early when fn returns non-zero. MAILDROP_RANGE, _TEMP. */
+/* Walks the snapshot from idx, at most count entries; stops early when fn returns non-zero. MAILDROP_RANGE,
+ * _TEMP. */
 typedef int maildrop_entry_fn(void *arg, uint32_t idx, const struct maildrop_entry *entry);
 int maildrop_list(struct maildrop *maildrop, uint32_t idx, uint32_t count, maildrop_entry_fn *fn, void *arg);
 
@@ -89,7 +90,8 @@ int maildrop_fetch(struct maildrop *maildrop, uint32_t idx, struct maildrop_mess
  * QUIT: removes exactly the messages whose bit is set (bit idx % 8 of marks[idx / 8], least significant
  * first), syncs the directories, then lets the index follow. Ends what the maildrop may do: only
  * maildrop_close comes after. MAILDROP_TEMP: some are still there, or may come back after a power cut.
- * A marked message that is already gone counts as removed. MAILDROP_RANGE: bits beyond the snapshot, nothing removed.
+ * A marked message that is already gone counts as removed. MAILDROP_RANGE: bits beyond the snapshot, nothing
+ * removed.
  */
 int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len);
 
@@ -99,7 +101,7 @@ int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len
  */
 struct delivery;
 int delivery_begin(struct store *store, const char *path, struct delivery **delivery_r); /* _TEMP, _PERM */
-int delivery_write(struct delivery *delivery, const void *buf, size_t len);               /* _TEMP */
+int delivery_write(struct delivery *delivery, const void *buf, size_t len);              /* _TEMP */
 int delivery_commit(struct delivery **delivery); /* _TEMP; ends the delivery either way */
 void delivery_abort(struct delivery **delivery); /* leaves nothing behind */
 

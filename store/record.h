@@ -40,11 +40,11 @@ struct record {
 	const char *name; /* not NUL-terminated; lives as long as the place it came from */
 	const char *uidl;
 	uint32_t uid;
-	uint8_t flags;    /* WIRE_ */
-	uint8_t part;     /* enum maildir_part */
-	uint8_t name_len; /* a file name has 1 to 255 octets */
+	uint8_t flags;      /* WIRE_ */
+	uint8_t part;       /* enum maildir_part */
+	uint8_t name_len;   /* a file name has 1 to 255 octets */
 	uint8_t unique_len; /* the name's unique part, as uidl.h says */
-	uint8_t uidl_len; /* 0: the UIDL is the unique part of the name */
+	uint8_t uidl_len;   /* 0: the UIDL is the unique part of the name */
 };
 
 #define RECORD_USER_OCTETS 255u
@@ -61,8 +61,10 @@ size_t record_encode_drop(const struct drop *drop, const uint8_t *key, size_t ke
 size_t record_encode(const struct record *record, const uint8_t *key, size_t key_len, uint8_t *value_r);
 
 /* false: damaged, or of another format. The views of record_r point into value. */
-bool record_decode_drop(struct drop *drop_r, const uint8_t *key, size_t key_len, const void *value, size_t len);
-bool record_decode(struct record *record_r, const uint8_t *key, size_t key_len, const void *value, size_t len);
+bool record_decode_drop(
+    struct drop *drop_r, const uint8_t *key, size_t key_len, const void *value, size_t len);
+bool record_decode(
+    struct record *record_r, const uint8_t *key, size_t key_len, const void *value, size_t len);
 
 /* The UIDL; uidl_r has MAILDROP_UIDL_OCTETS + 1. */
 void record_uidl(const struct record *record, char *uidl_r);

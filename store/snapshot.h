@@ -20,10 +20,10 @@ struct maildrop {
 	struct drop drop;
 	struct table table; /* the messages, when they are not in the index */
 	bool indexed;
-	bool ended;     /* expunged: nothing more to do */
-	uint32_t *uids; /* by idx, once somebody jumps about */
+	bool ended;                  /* expunged: nothing more to do */
+	uint32_t *uids;              /* by idx, once somebody jumps about */
 	uint32_t hint_idx, hint_uid; /* no message from hint_idx on has a lower UID */
-	struct table names; /* the Maildir as it is now, once a message was not where it should be */
+	struct table names;          /* the Maildir as it is now, once a message was not where it should be */
 	struct dir_state names_states[MAILDIR_PARTS];
 	char user[RECORD_USER_OCTETS + 1];
 };

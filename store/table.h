@@ -60,6 +60,7 @@ const struct message *table_find(const struct table *table, const struct record 
 int table_scan(struct table *table, const struct store *store, struct maildir *maildir,
     struct dir_state states_r[MAILDIR_PARTS]);
 /* A note about something that lies in the Maildir; no more than a few for each table. */
-void table_note(struct table *table, const struct store *store, const struct record *record, const char *what);
+void table_note(
+    struct table *table, const struct store *store, const struct record *record, const char *what);
 
 #endif

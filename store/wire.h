@@ -26,10 +26,10 @@ enum {
 /* Counts a message as it passes by in pieces of any size. Zero-initialise, add, then done. */
 struct wire_count {
 	uint64_t octets;
-	uint8_t last;      /* last octet seen */
-	bool started;      /* an octet was seen */
-	bool bare_lf;      /* some LF had no CR before it */
-	bool dot;          /* some line began with a dot */
+	uint8_t last; /* last octet seen */
+	bool started; /* an octet was seen */
+	bool bare_lf; /* some LF had no CR before it */
+	bool dot;     /* some line began with a dot */
 };
 
 void wire_count_add(struct wire_count *, const void *buf, size_t len);
@@ -48,8 +48,8 @@ struct wire_encoder {
 	uint8_t last;        /* last octet taken */
 	bool started;
 	bool in_body;
-	bool line_empty;     /* header: nothing but one CR since the line began */
-	bool done;           /* TOP has all it asked for: call wire_encode_end next */
+	bool line_empty; /* header: nothing but one CR since the line began */
+	bool done;       /* TOP has all it asked for: call wire_encode_end next */
 };
 
 /*
