@@ -86,15 +86,20 @@ static char *read_text(struct config_place *place)
 /* libconfuse would put the environment's value for ${NAME}, in double quotes and outside of quotes. */
 static int refuse_environment(struct config_place *place, const char *text)
 {
+	bool blank = true, comment = false; /* so far in this line; a comment is the whole line */
 	int line = 1;
-	for (const char *p = text; *p != '\0'; line++) {
-		const char *start = p + strspn(p, " \t");
-		const char *end = p + strcspn(p, "\n");
-		for (; *start != '#' && start + 1 < end; start++)
-			if (start[0] == '$' && start[1] == '{')
-				return config_fail(place, line,
-				    "${...} would take a value from the environment; write the value itself");
-		p = *end == '\n' ? end + 1 : end;
+	for (const char *p = text; *p != '\0'; p++) {
+		if (*p == '\n') {
+			line++;
+			blank = true;
+			comment = false;
+			continue;
+		}
+		comment |= blank && *p == '#';
+		blank &= *p == ' ' || *p == '\t';
+		if (!comment && p[0] == '$' && p[1] == '{')
+			return config_fail(place, line,
+			    "${...} would take a value from the environment; write the value itself");
 	}
 	return 0;
 }

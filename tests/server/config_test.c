@@ -249,6 +249,8 @@ static const struct refusal_row refusals[] = {
     {"a relative plug-in", "plugins = {'libx.so'}\n", 1, "plugins: 'libx.so' is no absolute path"},
     {"the environment in double quotes", "apop = no\nhostname = \"${HOME}\"\n", 2,
 	"${...} would take a value"},
+    {"the environment behind a hash that begins no comment", "hostname = \"#${HOME}\"\n", 1,
+	"${...} would take a value"},
     {"the environment without quotes", "hostname = ${HOME}\n", 1, "${...} would take a value"},
     {"a function", "include('/etc/passwd')\n", 1, "unknown key 'include'"},
     {"more text than one line", "hostname = 'a\x1b[31mb\n'\n", 0, "hostname: 'a?[31mb?' is no host name"},
