@@ -27,6 +27,8 @@ enum { WHY_OCTETS = 512 };
 
 /* Fronts are told apart by what their process number leaves over this: a bound, not an identity. */
 enum { CALLERS_COUNT = 1 << 16 };
+/* How long to stand before a store's door that is full. */
+enum { DOOR_PAUSE_MSECS = 20 };
 /* A front may begin again before we have seen how its last conversation ended. */
 enum { CALLER_SPARE_COUNT = 16 };
 
@@ -48,7 +50,8 @@ struct talk {
 	struct conversation *conversation;
 	int fd;
 	size_t caller;
-	struct event *event, *timer; /* timer: the end of it, or the time of the refusal */
+	struct event *event, *timer; /* timer: the end of it, or the time of the next thing to do */
+	bool known;                  /* who the user is; the store's door was full */
 	uint64_t started_msecs;
 	uint8_t *refusal; /* waits for its time */
 	size_t refusal_len;
@@ -74,11 +77,18 @@ static void talk_free(struct talk *talk)
 
 /* ---- answers ---- */
 
-/* A refusal's time has come; or the front does not know itself when to give up. */
+static void done(struct talk *talk);
+
+/* A refusal's time has come, or the store's door may have room; or the front does not know when to give up.
+ */
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct talk *talk = arg;
 	(void)fd, (void)what;
+	if (talk->known) {
+		done(talk);
+		return;
+	}
 	if (talk->refusal == NULL)
 		log_warning("given up, no word from the front: %s", conversation_text(talk->conversation));
 	else
@@ -131,8 +141,8 @@ static int maildrop_hand_out(struct talk *talk, const char *user)
 	if (w.bad || msg_pair(pair) < 0)
 		return MSG_BAD;
 	int ret = msg_send(talk->server->store_door, MSG_AUTH_OPEN, buf, w.len, pair[1]);
-	if (ret == MSG_OK)
-		ret = msg_send(talk->fd, MSG_AUTH_DONE, user, strlen(user), pair[0]);
+	if (ret == MSG_OK && msg_send(talk->fd, MSG_AUTH_DONE, user, strlen(user), pair[0]) != MSG_OK)
+		ret = MSG_EOF; /* this front does not even read our answers */
 	close(pair[0]);
 	close(pair[1]);
 	return ret;
@@ -140,8 +150,13 @@ static int maildrop_hand_out(struct talk *talk, const char *user)
 
 static void done(struct talk *talk)
 {
+	const struct timeval pause = {.tv_usec = DOOR_PAUSE_MSECS * 1000};
 	const char *user = conversation_user(talk->conversation);
 	int ret = maildrop_hand_out(talk, user);
+	talk->known = true;
+	if (ret == MSG_AGAIN && now_msecs() - talk->started_msecs < LIMIT_AUTH_WAIT_MSECS &&
+	    event_add(talk->timer, &pause) == 0)
+		return;
 	if (ret == MSG_OK) {
 		log_info("login user=%s %s", user, conversation_text(talk->conversation));
 	} else {
@@ -181,8 +196,8 @@ static void on_talk(evutil_socket_t fd, short what, void *arg)
 	struct msg msg;
 	struct reply reply;
 	(void)what;
-	int got = msg_recv(
-	    fd, talk->refusal == NULL ? MSG_AT_AUTH_STEP : 0, server->room, sizeof server->room, &msg);
+	int got = msg_recv(fd, talk->refusal == NULL && !talk->known ? MSG_AT_AUTH_STEP : 0, server->room,
+	    sizeof server->room, &msg);
 	if (got == MSG_AGAIN)
 		return;
 	if (got != MSG_OK) {

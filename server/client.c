@@ -13,6 +13,7 @@
 #include "server/child.h"
 #include "server/log.h"
 #include "server/msg.h"
+#include "server/peer.h"
 #include "server/session.h"
 #include "server/stream.h"
 
@@ -20,6 +21,9 @@
 #define ANSWER_ROOM_OCTETS LIMIT_OUTPUT_ROOM_OCTETS
 /* Pieces of a long answer are not worth a turn below this. */
 #define FILL_ROOM_OCTETS 4096u
+
+/* How long to stand before a full door: auth answers thousands of simple questions in this time. */
+enum { DOOR_PAUSE_MSECS = 20 };
 
 /* A client that takes all we send as fast as we send it leaves the others a turn after so many pieces. */
 enum { TURNS_COUNT = 16 };
@@ -45,6 +49,7 @@ struct client {
 	short socket_events;     /* what socket_event waits for */
 	uint64_t phase_deadline; /* handshake, linger */
 	uint64_t stall_deadline; /* output waits for the client */
+	uint64_t door_at;        /* when to try a door again that was full; 0: it was not */
 	uint64_t timer_at;
 	struct peer peer;
 	uint64_t id;
@@ -144,9 +149,17 @@ static void ask_auth(struct client *client)
 	int ret = request->type == MSG_FRONT_START
 		      ? conversation_open(client, request)
 		      : msg_send(client->conversation, request->type, request->body, request->len, -1);
+	client->door_at = 0;
 	if (ret == MSG_OK)
 		return;
 	conversation_close(client);
+	if (ret == MSG_AGAIN && request->type == MSG_FRONT_START) {
+		/* More clients log in at once than fit the queue; the session says how long this one waits.
+		 */
+		client->sent = false;
+		client->door_at = now_msecs() + DOOR_PAUSE_MSECS;
+		return;
+	}
 	struct session_output out = output_of(client);
 	client->sent = false;
 	client->outcome = session_auth_lost(client->session, &out, now_msecs());
@@ -375,6 +388,8 @@ static uint64_t deadline_of(const struct client *client)
 		at = client->phase_deadline;
 	if (stream_output_pending(client->stream) != 0 && client->stall_deadline < at)
 		at = client->stall_deadline;
+	if (client->outcome == OUTCOME_AUTH && client->door_at != 0 && client->door_at < at)
+		at = client->door_at;
 	return at;
 }
 
@@ -495,7 +510,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (client->phase != PHASE_SESSION || stalled) {
 		client->outcome = OUTCOME_DROP;
 		client->phase = PHASE_SESSION;
-	} else {
+	} else if (session_deadline(client->session) <= now) {
 		struct session_output out = output_of(client);
 		client->sent = false;
 		client->outcome = session_expired(client->session, &out, now);
@@ -505,33 +520,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- the beginning ---- */
-
-static bool peer_read(int fd, struct peer *peer_r)
-{
-	struct sockaddr_storage any = {0};
-	socklen_t len = sizeof any;
-	if (getpeername(fd, (struct sockaddr *)&any, &len) < 0)
-		return false;
-	*peer_r = (struct peer){.address = {[10] = 0xff, [11] = 0xff}};
-	if (any.ss_family == AF_INET) {
-		const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&any;
-		memcpy(peer_r->address + 12, &v4->sin_addr, 4);
-		peer_r->port = ntohs(v4->sin_port);
-	} else {
-		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&any;
-		memcpy(peer_r->address, &v6->sin6_addr, 16);
-		peer_r->port = ntohs(v6->sin6_port);
-	}
-	return true;
-}
-
-static bool peer_is_loopback(const struct peer *peer)
-{
-	struct in6_addr address;
-	memcpy(&address, peer->address, sizeof address);
-	return IN6_IS_ADDR_LOOPBACK(&address) ||
-	       (IN6_IS_ADDR_V4MAPPED(&address) && peer->address[12] == IN_LOOPBACKNET);
-}
 
 static struct client *client_new(struct front *front, int fd, enum protocol protocol)
 {

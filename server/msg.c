@@ -84,7 +84,8 @@ int msg_send(int sock, enum msg_type type, const void *body, size_t len, int fd)
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return MSG_OK;
-	if (errno == EAGAIN || errno == ENOBUFS)
+	/* The last: descriptors in flight are counted for all processes of a user together. */
+	if (errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS)
 		return MSG_AGAIN;
 	return errno == EPIPE || errno == ECONNRESET ? MSG_EOF : MSG_BAD;
 }

@@ -425,6 +425,47 @@ def in_use_storm(server):
     assert took < 1, f"{took:.2f} s"
 
 
+# --- clients --------------------------------------------------------------------------------------
+
+@both("as many logins at once as there may be sessions are all answered, and none with [SYS/TEMP]")
+def burst(server):
+    count = 60 if server.options["isolation"] == "process" else 700
+    before = servants(server)
+    clients = []
+    for _ in range(count):
+        client = server.pop3()
+        client.expect("USER nobody", "+OK")
+        clients.append(client)
+    for client in clients:
+        client.send(b"PASS wrong\r\n")
+    answers = {client.line() for client in clients}
+    for client in clients:
+        client.close()
+    assert answers == {b"-ERR [AUTH] authentication failed"}, answers
+    unharmed(server, before)
+
+
+@both("a name adds no field of its own to a line of the log")
+def log_fields(server):
+    name = 'a peer=6.6.6.6 user=root session=1 "x'
+    at = len(server.log_text())
+    for port in (server.pop3, server.pop3):
+        with port() as client:
+            client.command(f"USER {name}")
+            client.command("PASS x")
+            client.auth_plain(name, "x")
+            client.auth_cram_md5(name, "x")
+            client.auth_apop(name, "x")
+            client.auth_login(name, "x")
+    with server.kpop() as client:
+        client.sendauth(realm.apreq(realm.user("alice")))
+        client.command(f"USER {name}")
+        client.command("PASS x")
+    wait_for(lambda: server.log_text()[at:].count("refused ") >= 5, "refusals in the log")
+    for line in server.log_text()[at:].splitlines():
+        assert line.count("peer=") <= 1 and "=root" not in line and "6.6.6.6 " not in line, line
+
+
 # --- master ---------------------------------------------------------------------------------------
 
 @both("a front that says nonsense to master is replaced, and takes no other process with it")
