@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -62,6 +63,14 @@ static int accept_one(const struct listener *listener)
 		fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
 	return fd;
+}
+
+/* Clients find a port closed that the configuration no longer has, however long our sessions go on. */
+static void stop_listening(void *arg)
+{
+	const struct server *server = arg;
+	for (size_t i = 0; i < server->role->listeners->count; i++)
+		close(server->role->listeners->entries[i].fd);
 }
 
 /* ---- isolation = shared: many clients ---- */
@@ -146,8 +155,8 @@ static void on_leash(evutil_socket_t fd, short what, void *arg)
 		if (server->accept_events[i] != NULL)
 			event_free(server->accept_events[i]);
 		server->accept_events[i] = NULL;
-		close(server->role->listeners->entries[i].fd);
 	}
+	stop_listening(server);
 	if (server->clients == 0)
 		_exit(0);
 }
@@ -218,8 +227,12 @@ static int wait_for_client(const struct listeners *listeners, int leash, enum pr
 			_exit(0); /* retired or cut before a client came */
 		const struct listener *listener = &listeners->entries[event.data.u64];
 		int fd = accept_one(listener);
-		if (fd < 0)
+		if (fd < 0) {
+			/* Out of descriptors or memory, the whole machine: not to be asked again at once. */
+			if (errno != EAGAIN)
+				poll(NULL, 0, ACCEPT_PAUSE_MSECS);
 			continue;
+		}
 		close(epoll);
 		*protocol_r = listener->protocol;
 		return fd;
@@ -240,8 +253,7 @@ static void session_main(void *arg, int leash)
 		role_fail(why);
 	enum protocol protocol;
 	int fd = wait_for_client(listeners, leash, &protocol);
-	for (size_t i = 0; i < listeners->count; i++)
-		close(listeners->entries[i].fd);
+	stop_listening(server);
 	if (msg_send(leash, MSG_CHILD_TAKEN, NULL, 0, -1) != MSG_OK)
 		_exit(0);
 	server->leash = leash;
@@ -281,7 +293,11 @@ void front_main(void *arg, int leash)
 		role_fail(why);
 	if (!process)
 		serve_many(&server);
-	struct parent_config parent = {
-	    session_main, &server, config->spare, config->sessions, "front session"};
+	struct parent_config parent = {.run = session_main,
+	    .retired = stop_listening,
+	    .arg = &server,
+	    .spare = config->spare,
+	    .sessions = config->sessions,
+	    .what = "front session"};
 	parent_run(&parent, leash);
 }

@@ -203,6 +203,8 @@ static void end_all(struct parent *parent)
 static void retire_all(struct parent *parent)
 {
 	parent->retiring = true;
+	if (parent->config->retired != NULL)
+		parent->config->retired(parent->config->arg);
 	for (size_t i = 0; i < parent->room; i++)
 		if (parent->slots[i].child.pid != 0)
 			child_retire(&parent->slots[i].child);

@@ -11,7 +11,8 @@
 #include "server/child.h"
 
 struct parent_config {
-	child_fn *run; /* one session; sends CHILD_TAKEN when it begins */
+	child_fn *run;              /* one session; sends CHILD_TAKEN when it begins */
+	void (*retired)(void *arg); /* in the parent: no child will be made any more; may be NULL */
 	void *arg;
 	unsigned spare;    /* ready ones */
 	unsigned sessions; /* most children; near it there are fewer spare ones */

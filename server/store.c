@@ -153,7 +153,10 @@ void store_main(void *arg, int leash)
 		role_fail(why);
 	if (!process)
 		store_loop(config, open_store(&server), server.door, leash);
-	struct parent_config parent = {
-	    session_main, &server, config->spare, config->sessions, "store session"};
+	struct parent_config parent = {.run = session_main,
+	    .arg = &server,
+	    .spare = config->spare,
+	    .sessions = config->sessions,
+	    .what = "store session"};
 	parent_run(&parent, leash);
 }

@@ -263,13 +263,9 @@ def reload_takes(server):
     server.reload()
 
 
-@both("SIGHUP opens a new port and closes the old one")
+@both("SIGHUP opens a new port and closes the old one, though sessions go on; and the old one can be opened again")
 def reload_ports(server):
     old = server.pop3s_port
-    server.pop3s_port = harness.free_ports(1)[0]
-    server.write_conf()
-    server.reload()
-    server.pop3s().quit()
 
     def refused():
         try:
@@ -277,7 +273,18 @@ def reload_ports(server):
         except ConnectionRefusedError:
             return True
         return False
-    wait_for(refused, "the old port is closed")
+
+    with server.logged_in(server.user()) as client:
+        server.pop3s_port = harness.free_ports(1)[0]
+        server.write_conf()
+        server.reload()
+        server.pop3s().quit()
+        wait_for(refused, "the old port is closed")
+        server.pop3s_port = old
+        server.write_conf()
+        server.reload()
+        server.pop3s().quit()
+        client.quit()
 
 
 for sentence, key, value in (
