@@ -353,6 +353,7 @@ int index_update(struct index_env *env, const struct index_update *update)
 	env_writer_end(env);
 	if (rc == 0)
 		return INDEX_OK;
-	env_failed(env, "write", rc);
+	/* So LMDB calls a write cut short by a full disk; what was there before is whole either way. */
+	env_failed(env, "write", rc == EIO ? ENOSPC : rc);
 	return INDEX_FAILED;
 }

@@ -13,6 +13,8 @@
 /* Address space only, and shared: pages come as they are used. Some 400,000 messages fill it. */
 #define MAP_OCTETS ((size_t)128 << 20)
 #define READERS_COUNT 1000u
+/* LMDB's file of so many readers, and a little more: 64 octets each, and three such lines in front. */
+#define LOCK_FILE_OCTETS ((READERS_COUNT + 16u) * 64u)
 /* A stopped process may hold a lock for ever; after this the session goes on without the index. */
 #define LOCK_WAIT_MSECS 200
 #define LOCK_RETRY_MSECS 2
@@ -155,9 +157,55 @@ static int open_dbi(struct index_env *env)
 	return rc;
 }
 
+/* size octets of zeros, really on the disk, or nothing. */
+static int write_zeros(const char *path, size_t size)
+{
+	static const unsigned char zeros[4096];
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc = fd < 0 ? errno : 0;
+	for (size_t at = 0; rc == 0 && at < size;) {
+		size_t len = size - at < sizeof(zeros) ? size - at : sizeof(zeros);
+		ssize_t wrote = pwrite(fd, zeros, len, (off_t)at);
+		if (wrote > 0)
+			at += (size_t)wrote;
+		else if (wrote == 0 || errno != EINTR)
+			rc = wrote == 0 ? ENOSPC : errno;
+	}
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/*
+ * LMDB makes its lock file by size alone and writes it through a map: where the disk is full, the first
+ * touch would kill the process. So a new one is written out before, and comes under its name whole.
+ */
+static int make_lock_file(const struct index_env *env)
+{
+	char *path = NULL, *fresh = NULL;
+	struct stat st;
+	int rc = 0;
+	if (asprintf(&path, "%s-lock", env->path) < 0)
+		return ENOMEM;
+	if (lstat(path, &st) != 0 || st.st_size == 0) {
+		if (asprintf(&fresh, "%s-new-%d-%d", env->path, (int)getpid(), env->slot) < 0)
+			fresh = NULL;
+		rc = fresh == NULL ? ENOMEM : write_zeros(fresh, LOCK_FILE_OCTETS);
+		if (rc == 0 && renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
+			rc = errno == EEXIST ? 0 : errno;
+		if (fresh != NULL)
+			unlink(fresh);
+	}
+	free(fresh);
+	free(path);
+	return rc;
+}
+
 static int open_mdb(struct index_env *env, const struct env_config *config)
 {
-	int rc = mdb_env_create(&env->mdb);
+	int rc = make_lock_file(env);
+	if (rc == 0)
+		rc = mdb_env_create(&env->mdb);
 	if (rc != 0)
 		return rc;
 	mdb_env_set_mapsize(env->mdb, config->map_octets != 0 ? config->map_octets : MAP_OCTETS);
