@@ -138,11 +138,16 @@ class Server:
 
     count = 0
 
-    def __init__(self, realm, users=8, start=True, **options):
+    def __init__(self, realm, users=8, start=True, disk=None, ports=("pop3", "pop3s", "kpop"), **options):
+        """disk: the size of a file system of its own, as mount(8) takes it; needs root. ports: the listeners."""
         Server.count += 1
         self.realm = realm
         self.dir = WORK / f"server{Server.count}"
         self.dir.mkdir()
+        if disk:
+            run("mount", "-t", "tmpfs", "-o", f"size={disk},mode=755", "kpopd-test", self.dir)
+            atexit.register(run, "umount", "-l", self.dir, check=False)
+        self.ports = ports
         self.mail_root, self.state_dir = self.dir / "mail", self.dir / "state"
         self.conf, self.log = self.dir / "kpopd.conf", self.dir / "log"
         self.ca = self.dir / "ca.pem"
@@ -185,7 +190,8 @@ class Server:
                 text = f"'{value}'"
             if value is not None:
                 lines.append(f"{key} = {text}")
-        for name, port in (("pop3", self.pop3_port), ("pop3s", self.pop3s_port), ("kpop", self.kpop_port)):
+        for name in self.ports:
+            port = getattr(self, f"{name}_port")
             lines.append(f"listener {name} {{ protocol = {name} addresses = {{'127.0.0.1', '::1'}} port = {port} }}")
         self.conf.write_text("\n".join(lines) + "\n")
 
@@ -329,6 +335,29 @@ class Server:
                 return client
             assert answer.startswith(b"-ERR [IN-USE]") and time.monotonic() < end, answer
             time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def failing(server, role, calls, error):
+    """Inside, these system calls fail with error in every process of a role, new ones too. Needs root and strace."""
+    def processes():
+        found = []
+        for pid, _ in server.family():
+            with contextlib.suppress(OSError):
+                fields = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status", encoding="ascii"))
+                if fields["Name"].strip() == role and alive(pid):
+                    found.append((pid, int(fields["TracerPid"])))
+        return found
+    # The call is changed into getpid, for the roles' filters would not let through what strace makes of it.
+    strace = subprocess.Popen(["strace", "-qq", "-f", "-o", "/dev/null", "-e", f"trace={calls}",
+                               "-e", f"inject={calls}:error={error}:syscall=getpid",
+                               *[word for pid, _ in processes() for word in ("-p", str(pid))]])
+    try:
+        wait_for(lambda: processes() and all(tracer == strace.pid for _, tracer in processes()), "strace holds the role")
+        yield
+    finally:
+        strace.terminate()
+        strace.wait(WAIT_SECS)
 
 
 def alive(pid):
