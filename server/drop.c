@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "server/drop.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,20 @@ struct drop *drop_new(const struct msg *open)
 	return drop;
 }
 
+static void log_refusal(const struct drop *drop, int err)
+{
+	static const char needs[] =
+	    "cannot be opened: something beneath mail_root has the wrong type or owner, or "
+	    "no permission for us";
+	int error = errno;
+	if (err == MAILDROP_IN_USE)
+		log_info(
+		    "refused session=%016" PRIx64 " user=%s: maildrop in use", drop->session, drop->user);
+	else
+		log_warning("refused session=%016" PRIx64 " user=%s: maildrop %s (%s)", drop->session,
+		    drop->user, err == MAILDROP_PERM ? needs : "cannot be opened just now", strerror(error));
+}
+
 enum drop_state drop_open(struct drop *drop, struct store *store, const struct config *config)
 {
 	char path[PATH_MAX];
@@ -77,8 +92,7 @@ enum drop_state drop_open(struct drop *drop, struct store *store, const struct c
 	if (err == MAILDROP_IN_USE && drop->tries++ < DROP_TRIES_COUNT)
 		return DROP_IN_USE;
 	if (err != MAILDROP_OK) {
-		log_info("refused session=%016" PRIx64 " user=%s: maildrop %s", drop->session, drop->user,
-		    err == MAILDROP_IN_USE ? "in use" : "cannot be opened");
+		log_refusal(drop, err);
 		refuse(drop->fd, err);
 		return DROP_OVER;
 	}

@@ -5,25 +5,65 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Ownership goes through a descriptor of the directory itself, never through a name that may have moved. */
-static int make(const char *path, mode_t mode, const char *user, char *why_r, size_t size)
+static int know_user(const char *user, char *why_r, size_t size)
 {
-	const struct passwd *pw = NULL;
-	if (geteuid() == 0 && user != NULL && (pw = getpwnam(user)) == NULL) {
-		snprintf(why_r, size, "there is no user %s; make it with: useradd --system %s", user, user);
+	if (getpwnam(user) != NULL)
+		return 0;
+	snprintf(why_r, size, "there is no user %s; make it with: useradd --system %s", user, user);
+	return -1;
+}
+
+/* The groups are those of the store role: its user's first one alone. */
+static bool may_enter(const struct stat *dir, const struct passwd *user)
+{
+	mode_t want = S_IRUSR | S_IXUSR;
+	if (dir->st_uid != user->pw_uid)
+		want = dir->st_gid == user->pw_gid ? S_IRGRP | S_IXGRP : S_IROTH | S_IXOTH;
+	return (dir->st_mode & want) == want;
+}
+
+int folders_check(const struct config *config, char *why_r, size_t size)
+{
+	struct stat st;
+	if (geteuid() == 0 && (know_user(config->front_user, why_r, size) < 0 ||
+				  know_user(config->auth_user, why_r, size) < 0 ||
+				  know_user(config->store_user, why_r, size) < 0))
+		return -1;
+	if (stat(config->mail_root, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		snprintf(why_r, size, "%s: mail_root %s is not a directory; make it and give it to user %s",
+		    config->file, config->mail_root, config->store_user);
 		return -1;
 	}
+	const struct passwd *pw = geteuid() == 0 ? getpwnam(config->store_user) : NULL;
+	if (pw != NULL && !may_enter(&st, pw)) {
+		snprintf(why_r, size, "%s: mail_root %s is closed to user %s; chown it to that user",
+		    config->file, config->mail_root, config->store_user);
+		return -1;
+	}
+	return 0;
+}
+
+/* Ownership goes through a descriptor of the directory itself, never through a name that may have moved. */
+static int make(const char *key, const char *path, mode_t mode, const char *user, char *why_r, size_t size)
+{
+	const struct passwd *pw = NULL;
+	if (geteuid() == 0 && user != NULL && know_user(user, why_r, size) < 0)
+		return -1;
+	if (geteuid() == 0 && user != NULL)
+		pw = getpwnam(user);
 	bool made = mkdir(path, mode) == 0;
 	int fd = made || errno == EEXIST ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st) < 0 || (made && fchmod(fd, mode) < 0) ||
 	    (pw != NULL && st.st_uid != pw->pw_uid && fchown(fd, pw->pw_uid, pw->pw_gid) < 0)) {
-		snprintf(why_r, size, "%s: %s", path, strerror(errno));
+		snprintf(why_r, size, "%s: %s; it must be %s to make and use: see %s in kpopd.conf(5)", path,
+		    strerror(errno), geteuid() == 0 ? "root's" : "yours", key);
 		if (fd >= 0)
 			close(fd);
 		return -1;
@@ -35,17 +75,14 @@ static int make(const char *path, mode_t mode, const char *user, char *why_r, si
 int folders_make(const struct config *config, char *why_r, size_t size)
 {
 	char path[PATH_MAX];
-	struct stat st;
-	if (stat(config->mail_root, &st) < 0 || !S_ISDIR(st.st_mode)) {
-		snprintf(why_r, size, "%s: mail_root %s is not a directory; make it and give it to user %s",
-		    config->file, config->mail_root, config->store_user);
+	if (folders_check(config, why_r, size) < 0 ||
+	    make("state_dir", config->state_dir, 0755, NULL, why_r, size) < 0 ||
+	    make("run_dir", config->run_dir, 0755, NULL, why_r, size) < 0)
 		return -1;
-	}
-	if (make(config->state_dir, 0755, NULL, why_r, size) < 0 ||
-	    make(config->run_dir, 0755, NULL, why_r, size) < 0)
+	if (make("state_dir", config_path(config, CONFIG_AUTH_DIR, path), 0700, config->auth_user, why_r,
+		size) < 0 ||
+	    make("state_dir", config_path(config, CONFIG_INDEX_DIR, path), 0700, config->store_user, why_r,
+		size) < 0)
 		return -1;
-	if (make(config_path(config, CONFIG_AUTH_DIR, path), 0700, config->auth_user, why_r, size) < 0 ||
-	    make(config_path(config, CONFIG_INDEX_DIR, path), 0700, config->store_user, why_r, size) < 0)
-		return -1;
-	return make(config_path(config, CONFIG_EMPTY_DIR, path), 0555, NULL, why_r, size);
+	return make("state_dir", config_path(config, CONFIG_EMPTY_DIR, path), 0555, NULL, why_r, size);
 }

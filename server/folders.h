@@ -11,7 +11,11 @@
 
 #include "server/config.h"
 
-/* Makes what is missing; as root, gives auth/ and index/ to their users. 0, or -1 and one line in why_r. */
+/* Whether the users are there and the mail root is the store's to enter. Changes nothing. 0, or -1 as below.
+ */
+int folders_check(const struct config *config, char *why_r, size_t size);
+/* The same; makes what is missing; as root, gives auth/ and index/ to their users. 0, or -1 and one line in
+ * why_r. */
 int folders_make(const struct config *config, char *why_r, size_t size);
 
 #endif

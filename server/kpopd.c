@@ -20,6 +20,7 @@
 #include "server/log.h"
 #include "server/master.h"
 #include "server/notify.h"
+#include "server/tls.h"
 
 struct options {
 	const char *config;
@@ -83,11 +84,12 @@ static int pid_file_open(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0) {
-		fprintf(stderr, "kpopd: %s: %s\n", path, strerror(errno));
+		fprintf(stderr, "kpopd: pid_file %s: %s\n", path, strerror(errno));
 		exit(1);
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		fprintf(stderr, "kpopd: %s is locked: another kpopd is running with this pid_file\n", path);
+		fprintf(stderr,
+		    "kpopd: %s is locked: another kpopd is running with this pid_file; end it first\n", path);
 		exit(1);
 	}
 	return fd;
@@ -157,6 +159,34 @@ static void standard_descriptors_open(void)
 		close(fd);
 }
 
+/* Cyrus SASL passes over a file that is not there. */
+static int plugins_check(const struct config *config, char *why_r, size_t size)
+{
+	for (size_t i = 0; config->plugins[i] != NULL; i++)
+		if (access(config->plugins[i], R_OK) < 0) {
+			snprintf(why_r, size, "%s: plugins: %s: %s", config->file, config->plugins[i],
+			    strerror(errno));
+			return -1;
+		}
+	return 0;
+}
+
+/* What start would stumble over and can be seen without changing anything. */
+static int test(const struct config *config, const char *name)
+{
+	char why[512];
+	SSL_CTX *tls = NULL;
+	if (folders_check(config, why, sizeof why) < 0 || plugins_check(config, why, sizeof why) < 0 ||
+	    (config->certificate != NULL &&
+		(tls = tls_context_new(config->certificate, config->key, why, sizeof why)) == NULL)) {
+		fprintf(stderr, "kpopd: %s\n", why);
+		return EX_CONFIG;
+	}
+	SSL_CTX_free(tls);
+	printf("kpopd: %s: the configuration is sound\n", name);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	char why[512];
@@ -171,14 +201,14 @@ int main(int argc, char **argv)
 		return EX_CONFIG;
 	}
 	if (options.test) {
-		printf("kpopd: %s: the configuration is sound\n", options.config);
+		int status = test(config, options.config);
 		config_free(&config);
-		return 0;
+		return status;
 	}
 	listeners_inherit();
 	notify_open();
 	umask(022);
-	if (folders_make(config, why, sizeof why) < 0) {
+	if (folders_make(config, why, sizeof why) < 0 || plugins_check(config, why, sizeof why) < 0) {
 		fprintf(stderr, "kpopd: %s\n", why);
 		return EX_CONFIG;
 	}

@@ -138,6 +138,20 @@ static bool named_inherited(const char *name)
 	return false;
 }
 
+static const char *advice(int error)
+{
+	switch (error) {
+	case EACCES:
+		return "; ports below 1024 need root or systemd sockets";
+	case EADDRINUSE:
+		return "; end what listens there (ss -ltnp shows it), or name another port";
+	case EADDRNOTAVAIL:
+		return "; name addresses that this machine has";
+	default:
+		return "";
+	}
+}
+
 static int open_address(struct listeners *l, const struct listeners *old,
     const struct listener_config *wanted, const char *text, char *why_r, size_t size)
 {
@@ -162,8 +176,7 @@ static int open_address(struct listeners *l, const struct listeners *old,
 			fd = old->entries[i].fd;
 	if (fd < 0 && (fd = bind_one(&any, len)) < 0) {
 		snprintf(why_r, size, "cannot listen on %s port %u (listener %s): %s%s", text, wanted->port,
-		    wanted->name, strerror(errno),
-		    errno == EACCES ? "; ports below 1024 need root or systemd sockets" : "");
+		    wanted->name, strerror(errno), advice(errno));
 		return -1;
 	}
 	l->entries[l->count++] = (struct listener){fd, wanted->protocol, address};

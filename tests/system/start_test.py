@@ -54,6 +54,22 @@ def test_unsound():
     assert result.returncode == os.EX_CONFIG and b"nowhere" in result.stdout, result
 
 
+@row("kpopd -t names what start would stumble over: no mail root, one closed to us, no user, no key, no plug-in")
+def test_stumbling():
+    for key, value, says in (("mail_root", "/nowhere", "is not a directory"), ("mail_root", "/root", "is closed to user"),
+                             ("auth_user", "nobody-here", "useradd --system nobody-here"),
+                             ("key", "/nowhere", "No such file"), ("plugins", "/nowhere.so", "No such file")):
+        if not harness.ROOT and value in ("/root", "nobody-here"):
+            continue
+        one = as_another("localhost")
+        lines = [line for line in one.conf.read_text().splitlines() if line.split("=")[0].strip() != key]
+        one.conf.write_text("\n".join(lines + [f"{key} = '{value}'"]) + "\n")
+        for arguments in (["-t"], []):
+            result = harness.run(KPOPD, *arguments, "-c", one.conf, check=False)
+            assert result.returncode != 0 and value in result.stdout.decode() and says in result.stdout.decode(), result
+            assert result.returncode == os.EX_CONFIG or arguments == [], result
+
+
 @row("options that do not exist, or too many words, get the usage and EX_USAGE; -V the version")
 def usage():
     for arguments in (["-x"], ["word"], ["-c"]):
