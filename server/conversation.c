@@ -238,12 +238,13 @@ static void kpop_user(struct conversation *c, const uint8_t *name, size_t len, s
 
 /* ---- both ---- */
 
+/* One that this process serves and the site offers: a front that was taken over gets no others. */
 static bool mechanism_sound(const struct auth *auth, uint8_t mechanism)
 {
 	bool blocks;
-	if (mechanism == MECHANISM_USERPASS)
+	if (mechanism == MECHANISM_USERPASS && auth->config->user_pass)
 		blocks = true;
-	else if (mechanism == MECHANISM_APOP || mechanism == MECHANISM_KPOP)
+	else if ((mechanism == MECHANISM_APOP && auth->config->apop) || mechanism == MECHANISM_KPOP)
 		blocks = false;
 	else if (mechanism < auth->config->mechanism_count)
 		blocks = mechanism_find(auth->config->mechanisms[mechanism])->may_block;
