@@ -113,8 +113,21 @@ static void started(void *arg)
 	}
 }
 
+/* Our processes inherit these; nothing of the invoker's terminal or files is theirs, but what they log to. */
+static void standard_descriptors_drop(bool keep_stderr)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	if (!keep_stderr)
+		dup2(null, STDERR_FILENO);
+	close(null);
+}
+
 /* The parent stays until the server serves or has failed, so that its exit status is the truth. */
-static int daemonize(bool keep_stderr)
+static int daemonize(void)
 {
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) < 0) {
@@ -137,14 +150,6 @@ static int daemonize(bool keep_stderr)
 	}
 	close(ends[0]);
 	setsid();
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null >= 0) {
-		dup2(null, STDIN_FILENO);
-		dup2(null, STDOUT_FILENO);
-		if (!keep_stderr)
-			dup2(null, STDERR_FILENO);
-		close(null);
-	}
 	return ends[1];
 }
 
@@ -215,7 +220,8 @@ int main(int argc, char **argv)
 	int pid_file = pid_file_open(config->pid_file);
 	log_open(config->log_target, config->log_debug);
 	log_role("master");
-	int pipe_end = options.foreground ? -1 : daemonize(config->log_target == LOG_TO_STDERR);
+	int pipe_end = options.foreground ? -1 : daemonize();
+	standard_descriptors_drop(options.foreground || config->log_target == LOG_TO_STDERR);
 	environment_clear();
 	if (chdir("/") < 0)
 		log_warning("chdir /: %s", strerror(errno));

@@ -63,11 +63,13 @@ static void open_stderr(void)
 	state.socket = S_ISSOCK(st.st_mode);
 	state.journal = is_journal(&st);
 	/*
-	 * Non-blocking belongs to an open file, which others share with us: a pipe or terminal is opened
-	 * anew, so that a shell that started us keeps its own as it was.
+	 * Flags belong to an open file, which others share with us: it is opened anew, so that a shell that
+	 * started us keeps its own as it was. A file is only ever added to, by whichever of our processes.
 	 */
-	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))
+	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode) || S_ISREG(st.st_mode))
 		state.fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_APPEND | O_CLOEXEC);
+	if (S_ISREG(st.st_mode) && state.fd >= 0)
+		dup2(state.fd, STDERR_FILENO);
 	if (state.fd < 0)
 		state.fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 }
