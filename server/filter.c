@@ -206,7 +206,8 @@ static const struct argument_row argument_rows[] = {
     {"getsockopt", AUTH, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_PEERCRED}}},
     {"getsockopt", AUTH, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_TYPE}}},
     {"fcntl", ALL, 0, {{1, INT, F_GETFL}}},
-    {"fcntl", ALL, 0, {{1, INT, F_SETFL}}},
+    /* Flags belong to the open file, which other roles share: none makes the log wait for all of us. */
+    {"fcntl", ALL, EPERM, {{1, INT, F_SETFL}}},
     {"fcntl", ALL, 0, {{1, INT, F_GETFD}}},
     {"fcntl", ALL, 0, {{1, INT, F_SETFD}}},
     {"fcntl", ALL, 0, {{1, INT, F_DUPFD_CLOEXEC}}},
@@ -222,7 +223,8 @@ static const struct argument_row argument_rows[] = {
     {"unlinkat", STORES, 0, {{2, INT, 0}}},
     {"prctl", ALL, 0, {{0, INT, PR_SET_NAME}}},
     {"prctl", ALL, 0, {{0, INT, PR_GET_NAME}}},
-    {"prctl", ALL, 0, {{0, INT, PR_SET_PDEATHSIG}}},
+    /* For its children, before they have their own filter. */
+    {"prctl", FRONT_PARENT, 0, {{0, INT, PR_SET_PDEATHSIG}}},
     /* Everybody may ask for limits; a parent's child may lower its own. */
     {"prlimit64", ALL, 0, {{2, UINT64_MAX, 0}}},
     {"prlimit64", PARENTS, 0, {{0, INT, 0}}},

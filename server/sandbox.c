@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,7 +185,18 @@ static int set_limits(enum sandbox_role role, rlim_t address_octets)
 	return limit(RLIMIT_CORE, 0);
 }
 
-/* For everybody, root or not; also after setresuid, which sets dumpable anew. */
+/*
+ * Whoever speaks for strangers ends with its parent, also if it was taken over and minds no leash. A store
+ * may be in the middle of removing mail: it hears of the end on its leash, and finishes.
+ */
+static int end_with_parent(enum sandbox_role role)
+{
+	bool store = role == SANDBOX_STORE || role == SANDBOX_STORE_PARENT;
+
+	return store ? 0 : prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/* For everybody, root or not; also after setresuid, which undoes the last two. */
 static int seal_process(enum sandbox_role role, char *why_r, size_t size)
 {
 	if (geteuid() != 0 && drop_capabilities(why_r, size) != 0)
@@ -193,6 +205,8 @@ static int seal_process(enum sandbox_role role, char *why_r, size_t size)
 		return refuse(why_r, size, "no_new_privs", "");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
 		return refuse(why_r, size, "dumpable", "");
+	if (end_with_parent(role) != 0)
+		return refuse(why_r, size, "parent death signal", "");
 	if (set_limits(role, ADDRESS_OCTETS) != 0)
 		return refuse(why_r, size, "resource limits", "");
 	return 0;
@@ -258,6 +272,8 @@ int sandbox_tighten(enum sandbox_role role, char *why_r, size_t size)
 {
 	if (prepare_filters(role, why_r, size) != 0)
 		return -1;
+	if (end_with_parent(role) != 0)
+		return refuse(why_r, size, "parent death signal", "");
 	if (role == SANDBOX_FRONT && limit(RLIMIT_NPROC, 0) != 0)
 		return refuse(why_r, size, "resource limits", "");
 	if (role == SANDBOX_FRONT && !SANDBOX_SANITIZED && !under_valgrind() &&

@@ -354,6 +354,18 @@ static int shut_listener(struct scene *scene)
 	return outcome(shutdown(scene->listener, SHUT_RDWR));
 }
 
+/* Its flags are every process's who has it: the log would block them all. */
+static int make_blocking(struct scene *scene)
+{
+	return outcome(fcntl(scene->pair[0], F_SETFL, 0));
+}
+
+static int outlive_parent(struct scene *scene)
+{
+	(void)scene;
+	return outcome(prctl(PR_SET_PDEATHSIG, 0));
+}
+
 static int set_other_option(struct scene *scene)
 {
 	int on = 1;
@@ -491,6 +503,8 @@ const struct attempt attempts[] = {
     ROW("bind an inherited socket", bind_port, "kkkkk"),
     ROW("listen on an inherited socket", listen_port, "kkkkk"),
     ROW("shut a shared listener down", shut_listener, "kkkkk"),
+    ROW("make a shared descriptor wait", make_blocking, "ddddd"),
+    ROW("choose to outlive its parent", outlive_parent, "akkkk"),
     ROW("set another socket option", set_other_option, "kkkkk"),
     ROW("execve a shell", run_shell, "kkkkk"),
     ROW("ptrace its parent", trace_parent, "kkkkk"),
