@@ -54,7 +54,13 @@ class Process:
 
 
 def everybody(server):
-    return [Process(pid, parent, server) for pid, parent in server.family()]
+    found = []
+    for pid, parent in server.family():
+        try:
+            found.append(Process(pid, parent, server))
+        except OSError:
+            pass  # it ended since it was listed: a session that is over
+    return found
 
 
 def with_session(check):
