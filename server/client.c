@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "server/client.h"
+#include "server/client_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,52 +12,17 @@
 
 #include "server/child.h"
 #include "server/log.h"
-#include "server/msg.h"
 #include "server/peer.h"
-#include "server/session.h"
-#include "server/stream.h"
 
 /* A session answers one command into this much; a long answer goes on in pieces. */
 #define ANSWER_ROOM_OCTETS LIMIT_OUTPUT_ROOM_OCTETS
 /* Pieces of a long answer are not worth a turn below this. */
 #define FILL_ROOM_OCTETS 4096u
 
-/* How long to stand before a full door: auth answers thousands of simple questions in this time. */
-enum { DOOR_PAUSE_MSECS = 20 };
-
 /* A client that takes all we send as fast as we send it leaves the others a turn after so many pieces. */
 enum { TURNS_COUNT = 16 };
 
-enum phase {
-	PHASE_SESSION = 0, /* the session says what is next */
-	PHASE_HANDSHAKE,   /* TLS */
-	PHASE_CLOSING,     /* the last octets go out */
-	PHASE_LINGERING,   /* and what still comes in is thrown away */
-};
-
-struct client {
-	struct front *front;
-	struct stream *stream;
-	struct session *session;
-	enum protocol protocol;
-	enum phase phase;
-	enum outcome outcome;
-	bool sent;                  /* the request of this outcome is on its way */
-	bool eof, broken;           /* no more input will come; output cannot go */
-	int conversation, maildrop; /* -1: none */
-	struct event *socket_event, *conversation_event, *maildrop_event, *timer;
-	short socket_events;     /* what socket_event waits for */
-	uint64_t phase_deadline; /* handshake, linger */
-	uint64_t stall_deadline; /* output waits for the client */
-	uint64_t door_at;        /* when to try a door again that was full; 0: it was not */
-	uint64_t timer_at;
-	struct peer peer;
-	uint64_t id;
-};
-
-static void client_run(struct client *client);
-
-static struct session_output output_of(struct client *client)
+struct session_output client_output(struct client *client)
 {
 	struct session_output out = {0};
 	out.buf = stream_output(client->stream, &out.size);
@@ -66,27 +31,11 @@ static struct session_output output_of(struct client *client)
 
 /* ---- the end ---- */
 
-static void event_forget(struct event **event)
+void client_forget(struct event **event)
 {
 	if (*event != NULL)
 		event_free(*event);
 	*event = NULL;
-}
-
-static void conversation_close(struct client *client)
-{
-	event_forget(&client->conversation_event);
-	if (client->conversation >= 0)
-		close(client->conversation);
-	client->conversation = -1;
-}
-
-static void maildrop_close_channel(struct client *client)
-{
-	event_forget(&client->maildrop_event);
-	if (client->maildrop >= 0)
-		close(client->maildrop);
-	client->maildrop = -1;
 }
 
 static void client_free(struct client *client)
@@ -100,148 +49,14 @@ static void client_free(struct client *client)
 		    session_summary(client->session), why[0] != '\0' ? " why=\"" : "", why,
 		    why[0] != '\0' ? "\"" : "");
 	}
-	conversation_close(client);
-	maildrop_close_channel(client);
+	client_close_conversation(client);
+	client_close_maildrop(client);
 	session_free(&client->session);
-	event_forget(&client->socket_event);
-	event_forget(&client->timer);
+	client_forget(&client->socket_event);
+	client_forget(&client->timer);
 	stream_free(&client->stream);
 	free(client);
 	front->ended(front);
-}
-
-/* ---- auth and store ---- */
-
-static void on_conversation(evutil_socket_t fd, short what, void *arg);
-static void on_maildrop(evutil_socket_t fd, short what, void *arg);
-
-static struct event *watch(struct client *client, int fd, event_callback_fn fn)
-{
-	struct event *event = event_new(client->front->base, fd, EV_READ | EV_PERSIST, fn, client);
-	if (event != NULL && event_add(event, NULL) < 0)
-		event_forget(&event);
-	return event;
-}
-
-/* START goes through a door with the far end of a new socket; whichever auth process is free takes both. */
-static int conversation_open(struct client *client, const struct session_request *request)
-{
-	int pair[2];
-	conversation_close(client);
-	if (msg_pair(pair) < 0)
-		return MSG_BAD;
-	int door = request->may_block ? client->front->password_door : client->front->token_door;
-	int ret = msg_send(door, request->type, request->body, request->len, pair[1]);
-	close(pair[1]);
-	client->conversation = pair[0];
-	if (ret == MSG_OK) {
-		client->conversation_event = watch(client, pair[0], on_conversation);
-		if (client->conversation_event == NULL)
-			ret = MSG_BAD;
-	}
-	return ret;
-}
-
-static void ask_auth(struct client *client)
-{
-	const struct session_request *request = session_request(client->session);
-	client->sent = true;
-	int ret = request->type == MSG_FRONT_START
-		      ? conversation_open(client, request)
-		      : msg_send(client->conversation, request->type, request->body, request->len, -1);
-	client->door_at = 0;
-	if (ret == MSG_OK)
-		return;
-	conversation_close(client);
-	if (ret == MSG_AGAIN && request->type == MSG_FRONT_START) {
-		/* More clients log in at once than fit the queue; the session says how long this one waits.
-		 */
-		client->sent = false;
-		client->door_at = now_msecs() + DOOR_PAUSE_MSECS;
-		return;
-	}
-	struct session_output out = output_of(client);
-	client->sent = false;
-	client->outcome = session_auth_lost(client->session, &out, now_msecs());
-	stream_produced(client->stream, out.used);
-}
-
-static void store_lost(struct client *client)
-{
-	struct session_output out = output_of(client);
-	maildrop_close_channel(client);
-	client->sent = false;
-	client->outcome = session_store_lost(client->session, &out, now_msecs());
-	stream_produced(client->stream, out.used);
-}
-
-static void ask_store(struct client *client)
-{
-	const struct session_request *request = session_request(client->session);
-	client->sent = true;
-	if (request->type == MSG_NONE && client->maildrop >= 0)
-		return;
-	if (client->maildrop < 0 ||
-	    msg_send(client->maildrop, request->type, request->body, request->len, -1) != MSG_OK)
-		store_lost(client);
-}
-
-/* One buffer a process: a message is handled before the next is received. */
-static uint8_t msg_room[LIMIT_MSG_OCTETS];
-
-static void on_conversation(evutil_socket_t fd, short what, void *arg)
-{
-	struct client *client = arg;
-	struct msg msg;
-	(void)what;
-	unsigned expected = session_expects(client->session) & MSG_AT_FRONT_AUTH;
-	int got = msg_recv(fd, expected, msg_room, sizeof msg_room, &msg);
-	if (got == MSG_AGAIN)
-		return;
-	if (got != MSG_OK && !client->sent) {
-		/* Auth is gone between two steps; the next step will find out. */
-		conversation_close(client);
-		return;
-	}
-	struct session_output out = output_of(client);
-	client->sent = false;
-	if (got == MSG_OK) {
-		if (msg.type == MSG_AUTH_DONE) {
-			maildrop_close_channel(client);
-			client->maildrop = msg.fd;
-			client->maildrop_event = watch(client, msg.fd, on_maildrop);
-		}
-		client->outcome = session_auth(client->session, &msg, &out, now_msecs());
-	} else {
-		conversation_close(client);
-		client->outcome = session_auth_lost(client->session, &out, now_msecs());
-	}
-	stream_produced(client->stream, out.used);
-	client_run(client);
-}
-
-static void on_maildrop(evutil_socket_t fd, short what, void *arg)
-{
-	struct client *client = arg;
-	struct msg msg;
-	(void)what;
-	unsigned expected = session_expects(client->session) & ~(unsigned)MSG_AT_FRONT_AUTH;
-	int got = msg_recv(fd, expected, msg_room, sizeof msg_room, &msg);
-	if (got == MSG_AGAIN)
-		return;
-	if (got == MSG_OK) {
-		struct session_output out = output_of(client);
-		client->sent = false;
-		client->outcome = session_store(client->session, &msg, &out, now_msecs());
-		stream_produced(client->stream, out.used);
-	} else if (client->outcome == OUTCOME_STORE) {
-		store_lost(client);
-	} else {
-		/* The store died between two commands: the next one that needs it finds out. */
-		maildrop_close_channel(client);
-		return;
-	}
-	client_run(client);
 }
 
 /* ---- the session's outcomes ---- */
@@ -260,7 +75,7 @@ static bool step_input(struct client *client)
 		client->outcome = OUTCOME_MORE_INPUT;
 		return true;
 	}
-	struct session_output out = output_of(client);
+	struct session_output out = client_output(client);
 	if (out.size < ANSWER_ROOM_OCTETS)
 		return false;
 	client->outcome = session_input(client->session, input, len, &used, &out, now_msecs());
@@ -284,7 +99,7 @@ static bool step_more_input(struct client *client)
 
 static bool step_stream(struct client *client)
 {
-	struct session_output out = output_of(client);
+	struct session_output out = client_output(client);
 	if (out.size < FILL_ROOM_OCTETS)
 		return false;
 	client->outcome = session_fill(client->session, &out, now_msecs());
@@ -327,11 +142,11 @@ static bool step(struct client *client)
 		return step_more_input(client);
 	case OUTCOME_AUTH:
 		if (!client->sent)
-			ask_auth(client);
+			client_ask_auth(client);
 		return client->outcome != OUTCOME_AUTH;
 	case OUTCOME_STORE:
 		if (!client->sent)
-			ask_store(client);
+			client_ask_store(client);
 		return client->outcome != OUTCOME_STORE;
 	case OUTCOME_STREAM:
 		return step_stream(client);
@@ -350,7 +165,7 @@ static bool step(struct client *client)
 
 static void handshake_done(struct client *client)
 {
-	struct session_output out = output_of(client);
+	struct session_output out = client_output(client);
 	client->phase = PHASE_SESSION;
 	if (client->protocol == PROTOCOL_POP3S)
 		client->outcome = session_begin(client->session, &out);
@@ -445,16 +260,16 @@ static void pump(struct client *client, bool readable, bool writable)
 }
 
 /* Runs the session as far as it goes, sends what it wrote, and waits for what is next. */
-static void client_run(struct client *client)
+void client_run(struct client *client)
 {
 	for (unsigned turn = 0;; turn++) {
 		size_t before;
 		while (client->phase == PHASE_SESSION && step(client))
 			continue;
 		if (!session_conversing(client->session))
-			conversation_close(client);
+			client_close_conversation(client);
 		if (!session_maildrop(client->session))
-			maildrop_close_channel(client);
+			client_close_maildrop(client);
 		if (client->outcome == OUTCOME_DROP)
 			break;
 		before = stream_output_pending(client->stream);
@@ -511,7 +326,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		client->outcome = OUTCOME_DROP;
 		client->phase = PHASE_SESSION;
 	} else if (session_deadline(client->session) <= now) {
-		struct session_output out = output_of(client);
+		struct session_output out = client_output(client);
 		client->sent = false;
 		client->outcome = session_expired(client->session, &out, now);
 		stream_produced(client->stream, out.used);
@@ -568,7 +383,7 @@ int client_start(struct front *front, int fd, enum protocol protocol)
 	if (protocol == PROTOCOL_POP3S) {
 		handshake_begin(client); /* without a word before it */
 	} else {
-		struct session_output out = output_of(client);
+		struct session_output out = client_output(client);
 		client->outcome = session_begin(client->session, &out);
 		stream_produced(client->stream, out.used);
 	}
