@@ -348,12 +348,20 @@ def failing(server, role, calls, error):
                 if fields["Name"].strip() == role and alive(pid):
                     found.append((pid, int(fields["TracerPid"])))
         return found
-    # The call is changed into getpid, for the roles' filters would not let through what strace makes of it.
-    strace = subprocess.Popen(["strace", "-qq", "-f", "-o", "/dev/null", "-e", f"trace={calls}",
-                               "-e", f"inject={calls}:error={error}:syscall=getpid",
-                               *[word for pid, _ in processes() for word in ("-p", str(pid))]])
+    def hold():
+        # The call is changed into getpid, for the roles' filters would not let through what strace makes of it.
+        strace = subprocess.Popen(["strace", "-qq", "-f", "-o", "/dev/null", "-e", f"trace={calls}",
+                                   "-e", f"inject={calls}:error={error}:syscall=getpid",
+                                   *[word for pid, _ in processes() for word in ("-p", str(pid))]])
+        try:
+            wait_for(lambda: processes() and all(tracer == strace.pid for _, tracer in processes()), "strace", 2)
+        except AssertionError:  # a process was born while strace took hold of its parent
+            strace.terminate()
+            strace.wait(WAIT_SECS)
+            return None
+        return strace
+    strace = wait_for(hold, "strace holds the role")
     try:
-        wait_for(lambda: processes() and all(tracer == strace.pid for _, tracer in processes()), "strace holds the role")
         yield
     finally:
         strace.terminate()

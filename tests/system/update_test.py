@@ -210,7 +210,7 @@ def taken_and_gone(where):
         client.quit()
 
 
-for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGINT, signal.SIGHUP):
+for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT, signal.SIGINT, signal.SIGHUP):
     @row(f"{signal.Signals(number).name} to each process in turn removes nothing that no QUIT was answered for", number)
     def signalled(number):
         for where in (server, shared):
