@@ -49,7 +49,7 @@ def whole(server, user):
 
 # --- killed processes -----------------------------------------------------------------------------
 
-@both("whichever process is killed, logins work again within two seconds, and no mail is touched")
+@both("whichever process is killed, logins work again within a second, and no mail is touched")
 def kill_each(server):
     user, other = server.user(*MAIL), server.user(*MAIL)
     slowest = 0
@@ -67,7 +67,9 @@ def kill_each(server):
                 wait_for(lambda: works(server, other), f"logins after {victim} was killed")
                 slowest = max(slowest, time.monotonic() - began)
     whole(server, user)
-    assert slowest < 2, f"{slowest:.1f} s until logins worked"
+    print(f"# slowest: {slowest:.2f} s", flush=True)
+    # A sanitizer slows the start of a process, and two builds may be tested at a time.
+    assert slowest < (3 if harness.SANITIZED else 1), f"{slowest:.1f} s until logins worked"
 
 
 @both("killing every process but master at once is survived")

@@ -25,6 +25,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 BUILD = pathlib.Path(os.environ.get("KPOPD_BUILDDIR") or TOP).resolve()
 ROOT = os.geteuid() == 0
+SANITIZED = b"__asan_init" in (BUILD / "kpopd").read_bytes()
 PASSWORD = "sesam open 7"
 KINDS = ("POP3", "POP3S", "STLS")  # the ways to a POP3 session
 WAIT_SECS = 15  # for anything that ought to happen at once; generous, as two builds may be tested at a time

@@ -18,7 +18,6 @@ if not harness.ROOT:
 realm = harness.Realm()
 servers = {name: harness.Server(realm, users=4, isolation=name) for name in ("process", "shared")}
 ROLES = {"kpopd-front": "kpopd-front", "kpopd-auth": "kpopd-auth", "kpopd-auth-pw": "kpopd-auth", "kpopd-store": "kpopd"}
-SANITIZED = b"__asan_init" in (harness.BUILD / "kpopd").read_bytes()
 
 
 class Process:
@@ -116,7 +115,7 @@ def check_limits(process):
         process.parent == process.server.process.pid
     if not forks and process.name != "kpopd-store":
         assert process.limit("Max processes") == ("0", "0"), process
-    if process.name != "kpopd-store" and not SANITIZED:
+    if process.name != "kpopd-store" and not harness.SANITIZED:
         assert int(process.limit("Max address space")[1]) <= 8 << 30, process
 
 
@@ -204,7 +203,7 @@ def plugins():
 
 
 def check_writable_code(process):
-    assert SANITIZED or not re.search(r"^\S+ .wx", process.maps(), re.M), process
+    assert harness.SANITIZED or not re.search(r"^\S+ .wx", process.maps(), re.M), process
 
 
 add("no process maps memory that can be written and executed", check_writable_code)
@@ -230,7 +229,7 @@ def memory(process):
 @row("the keytab's key is in the memory of auth alone")
 def keytab_memory():
     server = servers["process"]
-    if SANITIZED:  # shadow memory has no end
+    if harness.SANITIZED:  # shadow memory has no end
         return
     data = server.keytab.read_bytes()
     key = re.search(rb"\x00\x12\x00\x20(.{32})", data, re.S)[1]  # enctype 18, 32 octets
@@ -242,7 +241,7 @@ def keytab_memory():
 
 @row("a password is in no process after the session ends, and in no store ever")
 def password_memory():
-    if SANITIZED:
+    if harness.SANITIZED:
         return
     server = servers["shared"]
     secret = "canary" + os.urandom(8).hex()
@@ -260,7 +259,7 @@ def password_memory():
 
 @row("mail of one user is in no memory of the processes that serve the next one")
 def mail_memory():
-    if SANITIZED:
+    if harness.SANITIZED:
         return
     server = servers["process"]
     secret = b"canary" + os.urandom(8).hex().encode()
