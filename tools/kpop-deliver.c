@@ -3,7 +3,8 @@
  * kpop-deliver: one message from standard input into one user's maildrop, for MTAs.
  *
  * It says by its exit status (sysexits.h, as Postfix and Exim read it) whether the message is safe on
- * disk, may be tried again, or can never be delivered.
+ * disk, may be tried again, or can never be delivered. What an administrator can mend is to be tried again:
+ * Postfix sends back the mail for any other status, and no mail shall go for a wrong mode of a folder.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -92,20 +93,13 @@ static int become_store_user(const struct config *config)
 	errno = 0;
 	const struct passwd *entry = getpwnam(config->store_user);
 	if (entry == NULL)
-		return errno == 0 || errno == ENOENT
-			   ? complain(EX_CONFIG, config->store_user, "there is no such user")
-			   : complain(EX_TEMPFAIL, config->store_user, strerror(errno));
+		return complain(EX_TEMPFAIL, config->store_user,
+		    errno == 0 || errno == ENOENT ? "there is no such user" : strerror(errno));
 	gid_t group = entry->pw_gid;
 	if (setgroups(1, &group) != 0 || setresgid(group, group, group) != 0 ||
 	    setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0)
-		return complain(EX_OSERR, config->store_user, strerror(errno));
+		return complain(EX_TEMPFAIL, config->store_user, strerror(errno));
 	return EX_OK;
-}
-
-/* The answer to a failed call: what time may mend is worth another try. */
-static int status_of(int error)
-{
-	return error == EACCES || error == EPERM || error == EROFS ? EX_NOPERM : EX_TEMPFAIL;
 }
 
 static ssize_t read_some(void *buf, size_t size)
@@ -189,9 +183,8 @@ static void note(void *arg, const char *text)
 static int deliver_to(struct store *store, const char *path, const struct options *options)
 {
 	struct delivery *delivery;
-	int rc = delivery_begin(store, path, &delivery);
-	if (rc != MAILDROP_OK)
-		return rc == MAILDROP_PERM ? EX_NOPERM : EX_TEMPFAIL;
+	if (delivery_begin(store, path, &delivery) != MAILDROP_OK)
+		return EX_TEMPFAIL;
 	int status = copy_message(delivery, options);
 	if (status != EX_OK) {
 		delivery_abort(&delivery);
@@ -208,13 +201,13 @@ static int deliver(const struct config *config, const struct options *options)
 	if (!identity_user_valid(options->user, strlen(options->user)))
 		return complain(EX_NOUSER, "-d", "not a user's name");
 	if (identity_maildir(config->maildir, options->user, path) != 0)
-		return complain(EX_CONFIG, config->maildir, "gives no sound path for this user");
+		return complain(EX_NOUSER, config->maildir, "gives no sound path for this user");
 	int status = become_store_user(config);
 	if (status != EX_OK)
 		return status;
 	int root = open(config->mail_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
-		return complain(status_of(errno), config->mail_root, strerror(errno));
+		return complain(EX_TEMPFAIL, config->mail_root, strerror(errno));
 	bool speak = false;
 	const struct store_config store_config = {.mail_root = root, .note = note, .note_arg = &speak};
 	struct store *store;
@@ -241,7 +234,7 @@ int main(int argc, char **argv)
 	struct config *config = config_read(options.config, why, sizeof(why));
 	if (config == NULL) {
 		fprintf(stderr, "kpop-deliver: %s\n", why);
-		return EX_CONFIG;
+		return EX_TEMPFAIL;
 	}
 	status = deliver(config, &options);
 	config_free(&config);
