@@ -148,7 +148,11 @@ static void on_leash(evutil_socket_t fd, short what, void *arg)
 	if (got == MSG_AGAIN)
 		return;
 	if (got != MSG_OK || msg.type != MSG_CHILD_READY || s->ready) {
-		servant_lost(s); /* SIGCHLD tells the rest */
+		/* It has ended, or breaks the table; then it may not mind a cut leash either. SIGCHLD tells
+		 * the rest. */
+		servant_lost(s);
+		if (s->child.pid != 0)
+			kill(s->child.pid, SIGKILL);
 		return;
 	}
 	struct msg_reader r = {msg.body, msg.len, false};

@@ -5,12 +5,13 @@
 The test borrows those descriptors from a real front (pidfd_getfd(2)), so nothing about the other side is
 made up. Needs root.
 """
-import base64
+import contextlib
 import ctypes
 import hashlib
 import os
 import pathlib
 import select
+import signal
 import socket
 import struct
 import sys
@@ -476,6 +477,34 @@ def leash(server):
     wait_for(lambda: not harness.alive(front), "the front is gone")
     wait_for(lambda: server.serves(), "another one serves")
     unharmed(server, before)
+
+
+@harness.row("a front that says nonsense and then minds no leash is ended")
+def no_leash():
+    server = servers["shared"]
+    front = a_front(server)
+    word = leash_of(front, server)
+    os.kill(front, signal.SIGSTOP)
+    word.send(frame(TAKEN))
+    wait_for(lambda: not harness.alive(front), "the front is gone")
+    wait_for(server.serves, "others serve")
+
+
+@harness.row("whoever speaks for strangers ends with master, even when it stands still")
+def orphans():
+    server = harness.Server(realm, users=1, isolation="process")
+    with server.logged_in(server.user()):
+        fronts = processes(server, "kpopd-front") + processes(server, "kpopd-auth") + processes(server, "kpopd-auth-pw")
+        for pid in fronts:
+            os.kill(pid, signal.SIGSTOP)
+        server.process.kill()
+        server.process.wait()
+        try:
+            wait_for(lambda: not [pid for pid in fronts if harness.alive(pid)], "all are gone")
+        finally:
+            for pid in fronts:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":
