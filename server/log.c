@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +34,9 @@ static struct {
 	bool syslog;  /* RFC 3164 datagrams; else lines of text */
 	bool journal; /* "<N>" before each line says its level (sd-daemon(3)) */
 	bool debug;
-	bool torn; /* the last line left only in part: close it before the next */
+	atomic_bool torn; /* the last line left only in part: close it before the next */
 	pid_t pid;
-	unsigned long lost;
+	atomic_ulong lost; /* threads of a store write, too */
 	char role[ROLE_OCTETS];
 } state = {.fd = -1};
 
@@ -216,11 +217,12 @@ static __attribute__((format(printf, 2, 0))) void vlog(enum log_level level, con
 	int len = vsnprintf(text, sizeof(text), format, args);
 	if (len < 0)
 		snprintf(text, sizeof(text), "a line could not be formatted");
-	if (state.lost > 0) {
+	unsigned long lost = atomic_exchange(&state.lost, 0);
+	if (lost > 0) {
 		char note[64];
-		snprintf(note, sizeof(note), "log was full: lines lost=%lu", state.lost);
-		if (emit(LOG_WARN_LEVEL, note, false) == 0)
-			state.lost = 0;
+		snprintf(note, sizeof(note), "log was full: lines lost=%lu", lost);
+		if (emit(LOG_WARN_LEVEL, note, false) != 0)
+			state.lost += lost;
 	}
 	if (emit(level, text, len >= (int)sizeof(text)) != 0)
 		state.lost++;
