@@ -532,6 +532,13 @@ def cut_anywhere(server):
         client.send(script[:cut])
         client.reset() if cut % 3 == 0 else client.close()
     whole(server, user)
+    for cut in range(len(script)):  # and when the answers are waited for
+        with server.pop3() as client:
+            client.send(script[:cut])
+            client.sock.shutdown(socket.SHUT_WR)
+            rest = client.rest()
+            assert cut < script.index(b"QUIT") or b"marked" in rest, (cut, rest)
+    whole(server, user)
     with server.logged_in(user) as client:
         client.expect("DELE 2", "+OK")
         client.quit()

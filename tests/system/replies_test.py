@@ -420,8 +420,8 @@ for sentence, token in (
     def half_base64(token):
         with server.pop3() as client:
             client.challenge("AUTH PLAIN")
-            client.expect(token, "-ERR ")
-            client.expect(f"AUTH PLAIN {token}", "-ERR ")
+            for line in (token, f"AUTH PLAIN {token}"):
+                assert not client.expect(line, "-ERR ").startswith(b"-ERR ["), "a mistake, not a wrong password"
             client.expect("STAT", "-ERR ")
             assert client.command(f"AUTH PLAIN {RIGHT}").startswith(b"+OK")
             client.quit()
