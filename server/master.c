@@ -23,12 +23,12 @@
 #include "server/notify.h"
 #include "server/sandbox.h"
 
-/* Reloads whose sessions have not ended yet; one more waits until the oldest is done. */
+/* Reloads whose sessions have not ended yet; for one more the oldest of them must end. */
 enum { GENERATIONS_COUNT = 16, GOODBYE_SECS = 15, WHY_OCTETS = 512 };
 
 struct master {
 	struct event_base *base;
-	struct generation *generations[GENERATIONS_COUNT]; /* all, in no order */
+	struct generation *generations[GENERATIONS_COUNT]; /* all; the oldest first, then the gaps */
 	struct generation *live, *starting;
 	struct listeners listeners;          /* of live */
 	struct listeners starting_listeners; /* of starting */
@@ -40,19 +40,23 @@ struct master {
 
 static void begin(struct master *master, struct config *config);
 
+static void reload(struct master *master);
+
 static void forget(struct master *master, struct generation *generation)
 {
-	bool any = false;
-	for (size_t i = 0; i < GENERATIONS_COUNT; i++) {
-		if (master->generations[i] == generation)
-			master->generations[i] = NULL;
-		any |= master->generations[i] != NULL;
-	}
+	size_t left = 0;
+	for (size_t i = 0; i < GENERATIONS_COUNT; i++)
+		if (master->generations[i] != NULL && master->generations[i] != generation)
+			master->generations[left++] = master->generations[i];
+	for (size_t i = left; i < GENERATIONS_COUNT; i++)
+		master->generations[i] = NULL;
 	if (master->live == generation)
 		master->live = NULL;
 	generation_free(&generation);
-	if (!any)
+	if (left == 0)
 		event_base_loopbreak(master->base);
+	else if (master->reload_again && master->live != NULL)
+		reload(master);
 }
 
 static void reload(struct master *master)
@@ -140,9 +144,12 @@ static void begin(struct master *master, struct config *config)
 	char why[WHY_OCTETS];
 	struct generation **place = free_place(master);
 	if (place == NULL) {
-		log_error("too many old configurations still have open sessions; the configuration stays as "
-			  "it was");
+		/* Clients who stay for ever must not keep a new certificate away from the others. */
+		log_warning("%d old configurations still have open sessions: those of the oldest end",
+		    GENERATIONS_COUNT - 1);
 		config_free(&config);
+		master->reload_again = true;
+		generation_end(master->generations[master->generations[0] == master->live]);
 		return;
 	}
 	if (prepare(master, config, why, sizeof why) < 0) {
@@ -165,7 +172,7 @@ static void on_goodbye(evutil_socket_t fd, short what, void *arg)
 	struct master *master = arg;
 	(void)fd, (void)what;
 	log_warning("some processes did not end within %d s: killed", GOODBYE_SECS);
-	for (size_t i = 0; i < GENERATIONS_COUNT; i++)
+	for (size_t i = GENERATIONS_COUNT; i-- > 0;) /* an end moves those behind it */
 		if (master->generations[i] != NULL)
 			generation_kill(master->generations[i]);
 }
@@ -179,7 +186,7 @@ static void end(struct master *master)
 	log_info("ending");
 	notify_stopping();
 	event_base_once(master->base, -1, EV_TIMEOUT, on_goodbye, master, &tv);
-	for (size_t i = 0; i < GENERATIONS_COUNT; i++)
+	for (size_t i = GENERATIONS_COUNT; i-- > 0;) /* an end moves those behind it */
 		if (master->generations[i] != NULL)
 			generation_end(master->generations[i]);
 }

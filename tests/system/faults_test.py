@@ -265,6 +265,26 @@ def reload_takes(server):
     server.reload()
 
 
+@row("SIGHUP takes a new configuration however many sessions of older ones go on; the oldest must end, and delete nothing")
+def reload_often():
+    server = harness.Server(realm, users=20, isolation="shared", front_processes=1, auth_processes=1, password_processes=1,
+                            store_processes=1)
+    users = [server.user(*MAIL) for _ in range(18)]
+    clients = []
+    for user in users:
+        client = server.logged_in(user)
+        client.expect("DELE 1", "+OK")
+        clients.append(client)
+        server.reload()
+    clients[0].closed()
+    clients[-1].expect("NOOP", "+OK")
+    assert server.stored(users[0]) == sorted(MAIL)
+    assert server.serves()
+    for client in clients:
+        client.close()
+    assert server.stop() == 0
+
+
 @both("SIGHUP opens a new port and closes the old one, though sessions go on; and the old one can be opened again")
 def reload_ports(server):
     old = server.pop3s_port
