@@ -20,7 +20,7 @@ struct player {
 	struct config config;
 	struct listener_config listener;
 	char *mechanisms[LIMIT_MECHANISMS_COUNT + 1];
-	char mechanism_text[512];
+	char mechanism_text[1024];
 	struct session_params params;
 	struct session *session;
 	enum outcome outcome;

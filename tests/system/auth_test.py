@@ -149,7 +149,8 @@ for text in ("A", "AA", "AAA", "=AAA", "AA=A", "AAA=BBB=", "AA==AA==", "A\tAA", 
     def base64_rows(text):
         with server.pop3() as client:
             client.challenge("AUTH PLAIN")
-            client.expect(text.encode(), "-ERR")
+            answer = client.expect(text.encode(), "-ERR ")
+            assert not answer.startswith(b"-ERR ["), answer  # no wrong password, but no password
             logged_in(client, client.auth_plain("u0", PASSWORD), "u0")
 
 
