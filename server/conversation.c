@@ -57,9 +57,9 @@ static const char *mechanism_name(const struct conversation *c)
 }
 
 /* As it was given, but for what could pass for another field of the line: somebody chose it who failed. */
-static const char *name_text(const char *name, char text_r[LIMIT_USER_OCTETS + 1])
+static const char *name_text(const char *name, char *text_r, size_t size)
 {
-	size_t len = strnlen(name, LIMIT_USER_OCTETS);
+	size_t len = strnlen(name, size - 1);
 	for (size_t i = 0; i < len; i++) {
 		bool plain = name[i] > 0x20 && name[i] < 0x7f && strchr("=\"'\\:", name[i]) == NULL;
 		text_r[i] = plain ? name[i] : '?';
@@ -72,12 +72,13 @@ const char *conversation_text(const struct conversation *c)
 {
 	static const char *const protocols[PROTOCOL_COUNT] = {"pop3", "pop3s", "kpop"};
 	static char text[256 + KPOP_PRINCIPAL_OCTETS + LIMIT_USER_OCTETS];
-	char peer[PEER_TEXT_OCTETS], tried[LIMIT_USER_OCTETS + 1];
+	char peer[PEER_TEXT_OCTETS], tried[LIMIT_USER_OCTETS + 1], proven[KPOP_PRINCIPAL_OCTETS];
 	const char *principal = c->kpop != NULL && c->kpop->principal[0] != '\0' ? c->kpop->principal : NULL;
 	snprintf(text, sizeof text, "session=%016" PRIx64 " mech=%s proto=%s peer=%s tls=%s%s%s%s%s",
 	    c->session, mechanism_name(c), protocols[c->protocol], peer_text(&c->peer, peer),
-	    c->tls ? "yes" : "no", principal != NULL ? " principal=" : "", principal != NULL ? principal : "",
-	    c->tried[0] != '\0' ? " tried=" : "", name_text(c->tried, tried));
+	    c->tls ? "yes" : "no", principal != NULL ? " principal=" : "",
+	    principal != NULL ? name_text(principal, proven, sizeof proven) : "",
+	    c->tried[0] != '\0' ? " tried=" : "", name_text(c->tried, tried, sizeof tried));
 	return text;
 }
 
@@ -97,6 +98,8 @@ static void refuse(struct conversation *c, enum refusal refusal, const char *why
 {
 	c->over = true;
 	snprintf(c->why, sizeof c->why, "%s", why);
+	for (char *p = c->why; (p = strchr(p, '=')) != NULL; p++) /* names in it are the client's */
+		*p = '?';
 	*reply_r = (struct reply){.kind = REPLY_REFUSED, .refusal = refusal};
 }
 

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "server/conversation.h"
 #include "server/mechanism.h"
@@ -332,6 +334,32 @@ static void test_log(void **state)
 	conversation_free(&c);
 }
 
+/* Nor can a name in a reason. */
+static void test_why(void **state)
+{
+	(void)state;
+	struct reply reply;
+	const struct start start = {.mechanism = PLAIN, .tls = 1, INITIAL("bob\0user=root\0" BOB_PASSWORD)};
+	struct conversation *c = begin(&password, &start, &reply);
+	assert_int_equal(reply.kind, REPLY_REFUSED);
+	assert_null(strchr(conversation_why(c), '='));
+	assert_non_null(strstr(conversation_why(c), "user?root"));
+	conversation_free(&c);
+}
+
+/* In another process, as kpopctl does it. */
+static int add_user(const char *name, const char *secret)
+{
+	int status = -1;
+	pid_t child = fork();
+	if (child == 0) {
+		struct secrets *secrets;
+		_exit(secrets_open(&secrets, world.path, true) != SECRETS_OK ||
+		      secrets_add(secrets, name, secret, false) != SECRETS_OK);
+	}
+	return child > 0 && waitpid(child, &status, 0) == child && status == 0 ? 0 : -1;
+}
+
 static int group_setup(void **state)
 {
 	static const char *const served[] = {"SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", NULL};
@@ -339,7 +367,8 @@ static int group_setup(void **state)
 	setenv("KRB5_CONFIG", "/dev/null", 1);
 	config = (struct config){
 	    .mechanisms = mechanisms, .mechanism_count = MECHANISMS_COUNT, .user_pass = true, .apop = true};
-	return world_start(&world, served, NULL, NULL);
+	return world_start(&world, served, NULL, NULL) == 0 && add_user("user=root", BOB_PASSWORD) == 0 ? 0
+													: -1;
 }
 
 static int group_teardown(void **state)
@@ -359,6 +388,7 @@ int main(void)
 	    cmocka_unit_test(test_in_turns),
 	    cmocka_unit_test(test_any_step),
 	    cmocka_unit_test(test_log),
+	    cmocka_unit_test(test_why),
 	};
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
