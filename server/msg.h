@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+/* clang-format off */
 /*
  * msg: messages between our own processes, over SOCK_SEQPACKET pairs.
  *
@@ -8,24 +9,34 @@
  * that conversation, never the service. Integers are in host order: both ends are one program.
  *
  * Bodies, in order of their fields:
+ *
  *   FRONT_START      u64 session, u8 protocol (enum protocol), u8 tls, u8 mechanism (index into
  *                    config->mechanisms, or MECHANISM_ of mechanism.h), u8 has_initial, 18 octets peer
- *                    (struct peer), u16 reserved 0, then the initial response.   fd: auth's end of the
- * conversation FRONT_STEP       the client's token; for USERPASS "user NUL password", APOP "user NUL digest",
- * KPOP the user AUTH_MORE        the challenge; for APOP the timestamp; for KPOP the octets that answer the
- * AP-REQ AUTH_DONE        the user's name, for the log only.                         fd: the maildrop
+ *                    (struct peer), u16 reserved 0, then the initial response.
+ *                    fd: auth's end of the conversation, made by the front with msg_pair
+ *   FRONT_STEP       the client's token; for USERPASS "user NUL password", for APOP "user NUL digest",
+ *                    for KPOP the user
+ *   AUTH_MORE        the challenge; for APOP the timestamp; for KPOP the octets that answer the AP-REQ
+ *   AUTH_DONE        the user's name, for the log only.
+ *                    fd: the maildrop
  *   AUTH_FAIL        u8 enum refusal, then for KPOP a KRB-ERROR frame
- *   AUTH_OPEN        u64 session, u8 reserved 0, the user's name.               fd: the store's end of the
- * maildrop STORE_OPENED     u32 messages, u64 octets STORE_REFUSED    u8 enum refusal FRONT_LIST       u8
- * enum list_kind, u32 idx, u32 count STORE_LISTED     u8 enum list_kind, u32 idx (first), u32 count, then the
- * entries: LIST_OCTETS: u64 octets each; LIST_UIDLS: u8 length and as many octets each FRONT_FETCH      u32
- * idx STORE_MESSAGE    u64 offset, u64 length, u64 octets, u32 WIRE_ flags.       fd: the message
+ *   AUTH_OPEN        u64 session, u8 reserved 0, the user's name.
+ *                    fd: the store's end of the maildrop
+ *   STORE_OPENED     u32 messages, u64 octets
+ *   STORE_REFUSED    u8 enum refusal
+ *   FRONT_LIST       u8 enum list_kind, u32 idx, u32 count
+ *   STORE_LISTED     u8 enum list_kind, u32 idx (first), u32 count, then the entries;
+ *                    LIST_OCTETS: u64 octets each; LIST_UIDLS: u8 length and as many octets each
+ *   FRONT_FETCH      u32 idx
+ *   STORE_MESSAGE    u64 offset, u64 length, u64 octets, u32 WIRE_ flags.
+ *                    fd: the message
  *   FRONT_COMMIT     the marks, one bit a message; ends the maildrop
  *   STORE_COMMITTED  empty; a failure comes as STORE_REFUSED
  *   CHILD_READY      u32 bits of the mechanisms that can work (auth), u8 KPOP can work
  *   CHILD_TAKEN      empty: the child has a client and is no longer spare
  *   PARENT_RETIRE    empty: take nothing new, finish what you have, exit
  */
+/* clang-format on */
 #ifndef KPOPD_SERVER_MSG_H
 #define KPOPD_SERVER_MSG_H
 
