@@ -62,8 +62,11 @@ static int make(const char *key, const char *path, mode_t mode, const char *user
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st) < 0 || (made && fchmod(fd, mode) < 0) ||
 	    (pw != NULL && st.st_uid != pw->pw_uid && fchown(fd, pw->pw_uid, pw->pw_gid) < 0)) {
-		snprintf(why_r, size, "%s: %s; it must be %s to make and use: see %s in kpopd.conf(5)", path,
-		    strerror(errno), geteuid() == 0 ? "root's" : "yours", key);
+		snprintf(why_r, size, "%s: %s; %s, or name another place with %s in kpopd.conf", path,
+		    strerror(errno),
+		    errno == ENOENT ? "make the directory above it"
+				    : "make it a directory that is ours to use",
+		    key);
 		if (fd >= 0)
 			close(fd);
 		return -1;

@@ -84,7 +84,8 @@ static int pid_file_open(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0) {
-		fprintf(stderr, "kpopd: pid_file %s: %s\n", path, strerror(errno));
+		fprintf(stderr, "kpopd: pid_file %s: %s; name a place that is ours to write\n", path,
+		    strerror(errno));
 		exit(1);
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
