@@ -446,6 +446,32 @@ def burst(server):
     unharmed(server, before)
 
 
+@both("logins that come while no store answers wait for it, however many they are")
+def store_stands_still(server):
+    count = 60 if server.options["isolation"] == "process" else 450
+    user = server.user()
+    clients = []
+    for _ in range(count):
+        client = server.pop3()
+        client.expect(f"USER {user}", "+OK")
+        clients.append(client)
+    stores = processes(server, "kpopd-store")
+    for pid in stores:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for client in clients:
+            client.send(f"PASS {PASSWORD}\r\n".encode())
+        time.sleep(1)
+    finally:
+        for pid in stores:
+            os.kill(pid, signal.SIGCONT)
+    answers = [client.line().split(b" ")[:2] for client in clients]
+    for client in clients:
+        client.close()
+    assert [b"+OK", b"0"] in answers, answers
+    assert all(answer in ([b"+OK", b"0"], [b"-ERR", b"[IN-USE]"]) for answer in answers), set(map(bytes.join, [b" "] * count, answers))
+
+
 @both("a name adds no field of its own to a line of the log")
 def log_fields(server):
     name = 'a peer=6.6.6.6 user=root session=1 "x'
