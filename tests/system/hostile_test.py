@@ -423,7 +423,7 @@ def in_use_storm(server):
         for client in clients:
             assert client.line().startswith(b"-ERR [IN-USE]")
             client.close()
-    assert took < 1, f"{took:.2f} s"
+    assert took < 2.5, f"{took:.2f} s"  # five, if each kept a thread of the store waiting
 
 
 # --- clients --------------------------------------------------------------------------------------
