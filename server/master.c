@@ -83,8 +83,8 @@ static void went_live(struct master *master, struct generation *generation)
 	master->live = generation;
 	master->starting = NULL;
 	if (old != NULL) {
-		log_info("configuration taken; sessions that are open finish by the old one");
 		generation_retire(old);
+		log_info("configuration taken; sessions that are open finish by the old one");
 	} else {
 		log_info("kpopd " KPOPD_VERSION " serves, sandbox: %s", sandbox_description());
 		master->started(master->arg);

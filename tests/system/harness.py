@@ -134,6 +134,23 @@ class Realm:
 
 # --- the daemon ---------------------------------------------------------------------------------
 
+def listening(pids):
+    """Those of these processes that hold a listening TCP socket (and show it to us)."""
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                sockets.add(f"socket:[{fields[9]}]")
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+            if sockets.intersection(links):
+                found.append(pid)
+    return found
+
+
 class Server:
     """One kpopd with its own folder, ports and users; options are keys of kpopd.conf(5)."""
 
@@ -241,10 +258,14 @@ class Server:
         self.start()
 
     def reload(self, expect="configuration taken"):
-        """SIGHUP, and wait until the log says how it went; returns what it says."""
+        """SIGHUP, and wait until the log says how it went, and the old processes take no more clients;
+        returns what the log says."""
         before = len(self.log_text())
+        old = [pid for pid, _ in self.family()]
         self.process.send_signal(signal.SIGHUP)
         wait_for(lambda: expect in self.log_text()[before:], f"the log says {expect!r} after SIGHUP")
+        if expect == "configuration taken":
+            wait_for(lambda: not listening(old), f"none of {old} listens any more")
         return self.log_text()[before:]
 
     def family(self):
