@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,13 +20,20 @@ static int know_user(const char *user, char *why_r, size_t size)
 	return -1;
 }
 
-/* The groups are those of the store role: its user's first one alone. */
-static bool may_enter(const struct stat *dir, const struct passwd *user)
+/* Tried as that user, so that access lists count, too; the folders above are passed with our own rights. */
+static bool may_enter(const char *path, const struct passwd *user)
 {
-	mode_t want = S_IRUSR | S_IXUSR;
-	if (dir->st_uid != user->pw_uid)
-		want = dir->st_gid == user->pw_gid ? S_IRGRP | S_IXGRP : S_IROTH | S_IXOTH;
-	return (dir->st_mode & want) == want;
+	int above = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	setfsgid(user->pw_gid);
+	setfsuid(user->pw_uid);
+	int fd = openat(above, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	setfsuid(geteuid());
+	setfsgid(getegid());
+	if (above >= 0)
+		close(above);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }
 
 int folders_check(const struct config *config, char *why_r, size_t size)
@@ -41,7 +49,7 @@ int folders_check(const struct config *config, char *why_r, size_t size)
 		return -1;
 	}
 	const struct passwd *pw = geteuid() == 0 ? getpwnam(config->store_user) : NULL;
-	if (pw != NULL && !may_enter(&st, pw)) {
+	if (pw != NULL && !may_enter(config->mail_root, pw)) {
 		snprintf(why_r, size, "%s: mail_root %s is closed to user %s; chown it to that user",
 		    config->file, config->mail_root, config->store_user);
 		return -1;
