@@ -33,6 +33,7 @@ static enum outcome wrong_port(struct session *session)
 static enum outcome versions_right(struct session *session)
 {
 	if (session->params.offers.kpop) {
+		session->versions_right = true;
 		say_octet(session, SENDAUTH_ANSWER_OK);
 		return OUTCOME_INPUT;
 	}
@@ -82,10 +83,13 @@ enum outcome session_kpop_input(struct session *session, const uint8_t *buf, siz
 	case SENDAUTH_TLS:
 		return OUTCOME_DROP;
 	case SENDAUTH_TEXT:
+		return wrong_port(session);
 	case SENDAUTH_GARBAGE:
 		break;
 	}
-	return wrong_port(session);
+	/* Where the client expects an answer to an AP-REQ, auth words the refusal: no AP-REQ is a wrong one.
+	 */
+	return session->versions_right ? session_start(session, MECHANISM_KPOP, "", 0) : wrong_port(session);
 }
 
 enum outcome session_kpop_silence(struct session *session)

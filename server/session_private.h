@@ -92,6 +92,7 @@ struct session {
 	bool initial;      /* the token is an initial response */
 	struct auth_token token;
 	struct sendauth *sendauth;
+	bool versions_right;              /* KPOP: the client waits for Kerberos' answer, not for text */
 	char user[LIMIT_USER_OCTETS + 1]; /* of USER, then of auth's answer */
 	char login[24];                   /* how: for the summary */
 
