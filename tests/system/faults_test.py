@@ -84,6 +84,8 @@ def kill_all(server):
 
 @both("when a session's own processes are killed, other open sessions go on")
 def kill_one_session(server):
+    if not harness.ROOT:
+        return None  # the kernel does not show which of these processes holds the connection
     if server is servers["shared"]:
         return kill_store(server)
     users = [server.user(*MAIL) for _ in range(3)]
