@@ -263,10 +263,11 @@ enum outcome session_store_given_up(struct session *session)
 	case PHASE_OPENING:
 		return session_login_refused(session, REFUSAL_TEMP);
 	case PHASE_UPDATE:
-		if (session->marked_count > 0)
-			session_refuse(session, REFUSAL_TEMP, "some deleted messages not removed");
-		else
+		if (session->marked_count == 0) {
 			session_ok(session, "goodbye"); /* nothing was to be done, so nothing failed */
+			return OUTCOME_CLOSE;
+		}
+		session_refuse(session, REFUSAL_TEMP, "some deleted messages not removed");
 		return session_last_words(session);
 	default:
 		if (session->errand == ERRAND_LISTING && session->listing.begun)
