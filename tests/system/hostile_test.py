@@ -48,7 +48,10 @@ def both(sentence):
 # --- what a front has, and what it could do with it -----------------------------------------------
 
 def comm(pid):
-    return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""  # it has ended since it was listed
 
 
 def processes(server, name):
@@ -73,7 +76,9 @@ def sockets(pid):
 
 def a_front(server):
     """One that has no client just now; with a process for each session, one of those that wait for theirs."""
-    return max(processes(server, "kpopd-front"), key=lambda pid: (dict(server.family())[pid] != server.process.pid, pid))
+    parents = dict(server.family())
+    return max((pid for pid in parents if harness.alive(pid) and comm(pid) == "kpopd-front"),
+               key=lambda pid: (parents[pid] != server.process.pid, pid))
 
 
 def doors(server):
