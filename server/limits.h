@@ -16,9 +16,8 @@
 #define LIMIT_REPLY_OCTETS 512u
 /* APOP's part of it, a msg-id with digits and a host name of at most 253 octets. */
 #define LIMIT_TIMESTAMP_OCTETS 384u
-/* RFC 5034 section 4: a token in base64, and the AUTH line that may carry one as initial response. */
+/* RFC 5034 section 4: a token in base64, as a response or behind AUTH as initial response. */
 #define LIMIT_TOKEN_BASE64_OCTETS ((SASLX_TOKEN_OCTETS + 2u) / 3u * 4u)
-#define LIMIT_TOKEN_LINE_OCTETS (LIMIT_COMMAND_OCTETS + LIMIT_TOKEN_BASE64_OCTETS)
 /* Such a line is decoded as it comes in, so the front need not hold more of it than this at a time. */
 #define LIMIT_TOKEN_PIECE_OCTETS 4096u
 /* USER alice, PASS secret: RFC 4616 allows 255 octets each, so these two lines may be longer than others. */

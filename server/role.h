@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * role: what a process is given when it begins, and the four beginnings.
+ * role: what a process is given when it begins, and the beginnings of the three that master makes.
  *
  * Master makes one generation of roles for each configuration it takes: doors, then auth and store, and,
  * when auth has said what it can do, the fronts. A door is a message socket whose far end several
