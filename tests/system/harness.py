@@ -85,12 +85,14 @@ else:
 
 
 class Realm:
-    """A throw-away realm with its KDC; environ has its KRB5_CONFIG."""
+    """A throw-away realm with its KDC; environ has its KRB5_CONFIG. The first one is KPOPD.TEST."""
 
-    def __init__(self):
-        self.dir = WORK / "realm"
+    def __init__(self, name="KPOPD.TEST", services="KPOPD.TEST"):
+        """services: the realm whose KDC has the tickets for localhost."""
+        self.name = name
+        self.dir = WORK / ("realm" if name == "KPOPD.TEST" else f"realm-{name}")
         self.script = HERE / "realm.sh"
-        run(self.script, "start", self.dir)
+        run(self.script, "start", self.dir, "", name, services)
         atexit.register(self.stop)
         self.keytab = self.dir / "krb5.keytab"
         self.environ = {**os.environ, "KRB5_CONFIG": str(self.dir / "krb5.conf"), "LC_ALL": "C",
@@ -99,12 +101,26 @@ class Realm:
     def stop(self):
         run(self.script, "stop", self.dir, check=False)
 
-    def user(self, name, password=PASSWORD):
-        """A principal with a fresh ticket; returns the environment in which clients find it."""
-        run(self.script, "user", self.dir, name, password)
-        environ = {**self.environ, "KRB5CCNAME": f"FILE:{WORK}/ccache-{name.replace('/', '-')}"}
-        run("kinit", name, input=(password + "\n").encode(), env=environ)
+    def user(self, name, password=PASSWORD, *options, kinit=()):
+        """A principal with a fresh ticket; returns the environment in which clients find it. options are kadmin's
+        ("+requires_preauth": such tickets have the indicator "spake"), kinit's are kinit's."""
+        run(self.script, "user", self.dir, name, password, *options)
+        suffix = "" if self.name == "KPOPD.TEST" else f"-{self.name}"
+        environ = {**self.environ, "KRB5CCNAME": f"FILE:{WORK}/ccache-{name.replace('/', '-')}{suffix}"}
+        run("kinit", *kinit, name, input=(password + "\n").encode(), env=environ)
         return environ
+
+    def trust(self, other):
+        """Tickets of each of the two realms are good for services of the other."""
+        run(self.script, "trust", self.dir, other.dir)
+
+    def know(self, other):
+        """Clients of this realm find the other's KDC."""
+        run(self.script, "know", self.dir, other.dir)
+
+    def path(self, client, server, via):
+        """Clients of this realm get from realm client to realm server through the realm via."""
+        run(self.script, "path", self.dir, client.name, server.name, via.name)
 
     def apreq(self, environ, service="pop/localhost", skew=0):
         """A new AP-REQ behind its length, without mutual authentication."""

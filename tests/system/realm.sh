@@ -1,22 +1,31 @@
 #!/bin/bash
 # SPDX-License-Identifier: ISC
 #
-# realm.sh: a throw-away Kerberos realm, KPOPD.TEST, with its own KDC on 127.0.0.1.
+# realm.sh: throw-away Kerberos realms, each with its own KDC on 127.0.0.1.
 #
-#   realm.sh start DIR [PORT]            makes the realm in DIR (created when missing) and starts its KDC;
-#                                        without PORT a free high port is chosen
-#   realm.sh user DIR NAME PASSWORD      adds a principal with that password, or sets the password anew
+#   realm.sh start DIR [PORT [REALM [SERVICES]]]
+#                                        makes the realm (default: KPOPD.TEST) in DIR (created when missing)
+#                                        and starts its KDC; without PORT, or when it is empty, a free high
+#                                        port is chosen; SERVICES: the realm localhost is in, if another
+#   realm.sh user DIR NAME PASSWORD [OPTION...]
+#                                        adds a principal with that password, or sets the password anew;
+#                                        options as kadmin's addprinc has them (+requires_preauth)
 #   realm.sh service DIR NAME [KEYTAB [ENCTYPES]]
 #                                        adds NAME with a random key and puts the key into KEYTAB
 #                                        (default: DIR/krb5.keytab)
+#   realm.sh trust DIR OTHER             lets each of two realms take the other's tickets
+#   realm.sh know DIR OTHER              lets the clients of DIR find the KDC of OTHER
+#   realm.sh path DIR CLIENT SERVER VIA  lets the clients of DIR go from realm CLIENT to SERVER through VIA
 #   realm.sh stop DIR                    ends the KDC; DIR stays
 #
 # Afterwards DIR holds krb5.conf (for KRB5_CONFIG), kdc.conf, krb5.keytab with pop/localhost,
-# pop3/localhost and imap/localhost, kdc.pid, kdc.port, kdc.log. The principals alice and bob have the
-# passwords alice-krb and bob-krb. Nothing outside DIR is read or written, and it works as any user.
+# pop3/localhost and imap/localhost, realm, kdc.pid, kdc.port, kdc.log. The principals alice and bob have
+# the passwords alice-krb and bob-krb. Who proves a password to the KDC by SPAKE (principals with
+# +requires_preauth do) has tickets with the authentication indicator "spake". The KDC does not look at the
+# realms a ticket came through, so that servers have to. Nothing outside DIR is read or written, and it
+# works as any user.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
-realm=KPOPD.TEST
 
 die()
 {
@@ -28,6 +37,12 @@ use_dir()
 {
 	dir=$(cd "$1" && pwd) || die "no such directory: $1"
 	export KRB5_CONFIG="$dir/krb5.conf" KRB5_KDC_PROFILE="$dir/kdc.conf"
+	if [ -s "$dir/realm" ]; then
+		read -r realm services < "$dir/realm"
+	fi
+	if [ -s "$dir/kdc.port" ]; then
+		read -r port < "$dir/kdc.port"
+	fi
 }
 
 kadmin_run()
@@ -51,12 +66,16 @@ write_krb5_conf()
 	    rdns = false
 	    udp_preference_limit = 1
 	    ticket_lifetime = 1h
+	    spake_preauth_groups = edwards25519
 	[realms]
 	    $realm = {
 	        kdc = 127.0.0.1:$port
 	    }
+	$(cat "$dir/known" 2> /dev/null)
 	[domain_realm]
-	    localhost = $realm
+	    localhost = $services
+	[capaths]
+	$(cat "$dir/paths" 2> /dev/null)
 	CONF
 }
 
@@ -73,6 +92,8 @@ write_kdc_conf()
 	        acl_file = $dir/kadm5.acl
 	        max_life = 10h
 	        supported_enctypes = aes256-cts-hmac-sha1-96:normal aes128-cts-hmac-sha256-128:normal
+	        spake_preauth_indicator = spake
+	        reject_bad_transit = false
 	    }
 	[logging]
 	    kdc = FILE:$dir/kdc.log
@@ -124,8 +145,11 @@ start()
 	mkdir -p "$1"
 	use_dir "$1"
 	stop_kdc
-	rm -f "$dir"/principal* "$dir/stash" "$dir/krb5.keytab" "$dir/kdc.log"
+	rm -f "$dir"/principal* "$dir/stash" "$dir/krb5.keytab" "$dir/kdc.log" "$dir/known" "$dir/paths"
 	: > "$dir/kadm5.acl"
+	realm=${3:-KPOPD.TEST}
+	services=${4:-$realm}
+	echo "$realm $services" > "$dir/realm"
 	port=${2:-88}
 	write_krb5_conf
 	write_kdc_conf
@@ -143,8 +167,9 @@ add_user()
 {
 	if kadmin.local -r "$realm" getprinc "$1" 2> /dev/null | grep -q '^Principal:'; then
 		kadmin_run cpw -pw "$2" "$1"
+		[ $# -le 2 ] || kadmin_run modprinc "${@:3}" "$1"
 	else
-		kadmin_run addprinc -pw "$2" "$1"
+		kadmin_run addprinc -pw "$2" "${@:3}" "$1"
 	fi
 }
 
@@ -152,6 +177,37 @@ add_service()
 {
 	kadmin_run addprinc ${3:+-e "$3"} -randkey "$1"
 	kadmin_run ktadd -k "$2" -norandkey "$1"
+}
+
+# know OTHER: our clients find that realm's KDC.
+know()
+{
+	local other_realm other_port
+	read -r other_realm _ < "$1/realm"
+	read -r other_port < "$1/kdc.port"
+	echo "    $other_realm = { kdc = 127.0.0.1:$other_port }" | sed 's/{ /{\n        /; s/ }/\n    }/' >> "$dir/known"
+	write_krb5_conf
+}
+
+# trust DIR OTHER: the same two keys in both, one for each direction.
+trust()
+{
+	local first second secret="trust-$RANDOM$RANDOM$RANDOM" here
+	read -r first _ < "$1/realm"
+	read -r second _ < "$2/realm"
+	for here in "$1" "$2"; do
+		use_dir "$here"
+		add_user "krbtgt/$second@$first" "$secret-there"
+		add_user "krbtgt/$first@$second" "$secret-back"
+	done
+	use_dir "$1" && know "$2"
+	use_dir "$2" && know "$1"
+}
+
+add_path()
+{
+	printf '    %s = {\n        %s = %s\n    }\n' "$1" "$2" "$3" >> "$dir/paths"
+	write_krb5_conf
 }
 
 stop_kdc()
@@ -174,14 +230,17 @@ stop_kdc()
 
 usage()
 {
-	sed -n '4,17s/^# \{0,1\}//p' "$0" >&2
+	sed -n '4,25s/^# \{0,1\}//p' "$0" >&2
 	exit 64
 }
 
 case ${1:-}:$# in
-start:2 | start:3) start "$2" "${3:-}" ;;
+start:[2345]) start "${@:2}" ;;
 stop:2) use_dir "$2" && stop_kdc ;;
-user:4) use_dir "$2" && add_user "$3" "$4" ;;
+user:[4-9]) use_dir "$2" && add_user "${@:3}" ;;
 service:[345]) use_dir "$2" && add_service "$3" "${4:-$dir/krb5.keytab}" "${5:-}" ;;
+trust:3) trust "$2" "$3" ;;
+know:3) use_dir "$2" && know "$3" ;;
+path:5) use_dir "$2" && add_path "$3" "$4" "$5" ;;
 *) usage ;;
 esac
