@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "server/limits.h"
+#include "server/network.h"
 
 enum protocol { PROTOCOL_POP3 = 0, PROTOCOL_POP3S, PROTOCOL_KPOP, PROTOCOL_COUNT };
 enum isolation { ISOLATION_PROCESS = 0, ISOLATION_SHARED };

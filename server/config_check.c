@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/identity.h"
+#include "server/network.h"
 
 #define HOSTNAME_OCTETS 253u /* RFC 1035 section 2.3.4, as text */
 #define LABEL_OCTETS 63u
@@ -126,6 +127,32 @@ int config_check_address(const char *value, char *why_r, size_t size)
 			 "'%.64s' is no numeric address; write it as \"192.0.2.1\" or \"2001:db8::1\", "
 			 "without a port",
 			 value);
+}
+
+int config_check_network(const char *value, char *why_r, size_t size)
+{
+	struct network network;
+
+	switch (network_parse(value, &network)) {
+	case 0:
+		return 0;
+	case NETWORK_PREFIX:
+		return wrong(why_r, size,
+		    "'%.64s' has no number of bits behind the '/' that fits the address; write 0 to 32 for "
+		    "IPv4, "
+		    "0 to 128 for IPv6",
+		    value);
+	case NETWORK_HOST_BITS:
+		return wrong(why_r, size,
+		    "'%.64s' has bits set behind its prefix; write the network's first address, or a longer "
+		    "prefix",
+		    value);
+	default:
+		return wrong(why_r, size,
+		    "'%.64s' is no network; write it as \"192.0.2.0/24\" or \"2001:db8::/32\", or a numeric "
+		    "address alone",
+		    value);
+	}
 }
 
 int config_check_title(const char *value, char *why_r, size_t size)

@@ -23,6 +23,7 @@ config_check_fn config_check_user;      /* a system user's name */
 config_check_fn config_check_mechanism; /* RFC 4422 section 3.1, and none that proves nothing */
 config_check_fn config_check_service;   /* the first component of a service principal */
 config_check_fn config_check_address;   /* numeric IPv4 or IPv6 */
+config_check_fn config_check_network;   /* network_parse */
 config_check_fn config_check_title;     /* a listener's name: what systemd.socket(5) allows */
 config_check_fn config_check_code;      /* a path of a file we run: not writable by others */
 config_check_fn config_check_secret;    /* a path of a file that others may neither write nor read */

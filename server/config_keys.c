@@ -12,11 +12,12 @@
 #define ADDRESSES_COUNT 16u
 #define SERVICES_COUNT 8u
 #define PLUGINS_COUNT 16u
+#define NETWORKS_COUNT LIST_COUNT
 #define LIST_COUNT LIMIT_MECHANISMS_COUNT
 #define END_KEY "end_of_file"
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-enum kind { KIND_STRING = 0, KIND_LIST, KIND_NUMBER, KIND_PORT, KIND_BOOL, KIND_WORD };
+enum kind { KIND_STRING = 0, KIND_LIST, KIND_NETWORKS, KIND_NUMBER, KIND_PORT, KIND_BOOL, KIND_WORD };
 
 /* A key: where its value goes and what it may be. Everything about keys is in the two tables below. */
 struct key {
@@ -41,6 +42,11 @@ struct key {
 	{                                                                                                \
 		.name = AT(field), .kind = KIND_LIST, .list = (fallback), .min = (least), .max = (most), \
 		.check = (checked)                                                                       \
+	}
+#define NETWORKS(field, fallback)                                                                    \
+	{                                                                                            \
+		.name = AT(field), .kind = KIND_NETWORKS, .list = (fallback), .max = NETWORKS_COUNT, \
+		.check = config_check_network                                                        \
 	}
 #define NUMBER(field, fallback, least, most)                                                                \
 	{                                                                                                   \
@@ -167,6 +173,12 @@ static int parse(cfg_t *cfg, const char *text)
 	return result == CFG_SUCCESS ? 0 : -1;
 }
 
+/* Whether it is a list in the file, whatever becomes of it. */
+static bool is_list(const struct key *key)
+{
+	return key->kind == KIND_LIST || key->kind == KIND_NETWORKS;
+}
+
 static const struct key *find_key(const struct key *table, size_t count, const char *name)
 {
 	for (size_t i = 0; i < count; i++)
@@ -204,6 +216,7 @@ static int check_value(int line, const struct key *key, cfg_opt_t *opt)
 
 	switch (key->kind) {
 	case KIND_LIST:
+	case KIND_NETWORKS:
 		if (last >= key->max)
 			return fail(line, "%s: more than %u values; leave some out", key->name, key->max);
 		/* fall through */
@@ -235,11 +248,11 @@ static int key_seen(int line, const struct key *key, struct seen *seen, cfg_opt_
 {
 	unsigned values = cfg_opt_size(opt);
 
-	if (key->kind == KIND_LIST ? seen->ended : seen->line != 0)
+	if (is_list(key) ? seen->ended : seen->line != 0)
 		return fail(
 		    line, "%s: given before, on line %d; leave one of the two", key->name, seen->line);
 	seen->line = line;
-	if (key->kind != KIND_LIST || values != seen->values) {
+	if (!is_list(key) || values != seen->values) {
 		seen->values = values;
 		return check_value(line, key, opt);
 	}
@@ -275,7 +288,7 @@ static bool given(const cfg_opt_t *opt)
 
 static int check_empty(int line, const struct key *key, cfg_opt_t *opt)
 {
-	if (key->kind == KIND_LIST && key->min > 0 && given(opt) && cfg_opt_size(opt) == 0)
+	if (is_list(key) && key->min > 0 && given(opt) && cfg_opt_size(opt) == 0)
 		return fail(
 		    line, "%s: is empty; write at least %u, or leave the key out", key->name, key->min);
 	return 0;
@@ -308,7 +321,7 @@ static cfg_opt_t make_option(const struct key *key, cfg_validate_callback_t vali
 	cfg_opt_t list = CFG_STR_LIST(key->name, NULL, CFGF_NONE);
 	cfg_opt_t number = CFG_INT(key->name, (long)key->number, CFGF_NONE);
 	cfg_opt_t boolean = CFG_BOOL(key->name, key->number != 0 ? cfg_true : cfg_false, CFGF_NONE);
-	cfg_opt_t *option = key->kind == KIND_LIST                               ? &list
+	cfg_opt_t *option = is_list(key)                                         ? &list
 			    : key->kind == KIND_NUMBER || key->kind == KIND_PORT ? &number
 			    : key->kind == KIND_BOOL                             ? &boolean
 										 : &string;
@@ -375,6 +388,22 @@ static char **make_list(const struct key *key, cfg_opt_t *opt)
 	return copy_list(values, count);
 }
 
+/* Each was checked as it was read. -1: no memory. */
+static int make_networks(const struct key *key, cfg_opt_t *opt, struct networks *networks_r)
+{
+	char **list = make_list(key, opt);
+	size_t count = 0;
+
+	while (list != NULL && list[count] != NULL)
+		count++;
+	networks_r->entries = list != NULL ? calloc(count + 1, sizeof(*networks_r->entries)) : NULL;
+	networks_r->count = networks_r->entries != NULL ? count : 0;
+	for (size_t i = 0; i < networks_r->count; i++)
+		network_parse(list[i], &networks_r->entries[i]);
+	free_list(&list);
+	return networks_r->entries != NULL ? 0 : -1;
+}
+
 /* One value to its place. -1: no memory. */
 static int store_value(const struct key *key, cfg_opt_t *opt, void *base)
 {
@@ -389,6 +418,8 @@ static int store_value(const struct key *key, cfg_opt_t *opt, void *base)
 	case KIND_LIST:
 		*(char ***)(void *)at = make_list(key, opt);
 		return *(char ***)(void *)at != NULL ? 0 : -1;
+	case KIND_NETWORKS:
+		return make_networks(key, opt, (struct networks *)(void *)at);
 	case KIND_NUMBER:
 		*(unsigned *)(void *)at = (unsigned)cfg_opt_getnint(opt, 0);
 		break;
@@ -481,6 +512,8 @@ static void free_table(const struct key *table, size_t count, void *base)
 			free(*(char **)(void *)at);
 		else if (table[i].kind == KIND_LIST)
 			free_list((char ***)(void *)at);
+		else if (table[i].kind == KIND_NETWORKS)
+			free(((struct networks *)(void *)at)->entries);
 	}
 }
 
