@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: ISC */
+#include "context.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <gssapi/gssapi_ext.h>
+#include <gssapi/gssapi_krb5.h>
+#include <krb5.h>
+#include <openssl/crypto.h>
+
+#include "library.h"
+
+void context_clear(struct context *context)
+{
+	OM_uint32 minor;
+
+	gss_release_buffer(&minor, &context->sent);
+	gss_delete_sec_context(&minor, &context->handle, GSS_C_NO_BUFFER);
+	OPENSSL_cleanse(context, sizeof(*context));
+}
+
+/* What a client cannot bring about: our replay cache, our memory, our configuration. */
+static bool is_ours(OM_uint32 minor)
+{
+	switch ((krb5_error_code)minor) {
+	case ENOMEM:
+	case EACCES:
+	case EPERM:
+	case EROFS:
+	case ENOENT:
+	case ENOSPC:
+	case EDQUOT:
+	case EIO:
+	case EMFILE:
+	case ENFILE:
+	case EISDIR:
+	case ENOTDIR:
+	case KRB5_RC_IO:
+	case KRB5_RC_IO_PERM:
+	case KRB5_RC_IO_IO:
+	case KRB5_RC_IO_SPACE:
+	case KRB5_RC_IO_UNKNOWN:
+	case KRB5_RC_IO_MALLOC:
+	case KRB5_CONFIG_CANTOPEN:
+	case KRB5_CONFIG_BADFORMAT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+int context_fail_status(const struct context *context, struct saslx *exchange, const char *what,
+    OM_uint32 major, OM_uint32 minor, const char *hint)
+{
+	gss_buffer_desc routine = GSS_C_EMPTY_BUFFER, mechanism = GSS_C_EMPTY_BUFFER;
+	OM_uint32 ignored, more = 0;
+
+	gss_display_status(&ignored, major, GSS_C_GSS_CODE, gss_mech_krb5, &more, &routine);
+	more = 0;
+	gss_display_status(&ignored, minor, GSS_C_MECH_CODE, gss_mech_krb5, &more, &mechanism);
+	attempt_explain(exchange, is_ours(minor), "%s: %s: %.*s: %.*s%s%s", context->mechanism, what,
+	    (int)routine.length, routine.value == NULL ? "" : (const char *)routine.value,
+	    (int)mechanism.length, mechanism.value == NULL ? "" : (const char *)mechanism.value,
+	    hint != NULL ? "; " : "", hint != NULL ? hint : "");
+	gss_release_buffer(&ignored, &routine);
+	gss_release_buffer(&ignored, &mechanism);
+	return SASL_BADAUTH;
+}
+
+int context_fail(const struct context *context, struct saslx *exchange, const char *why)
+{
+	attempt_explain(exchange, false, "%s: %s", context->mechanism, why);
+	return SASL_BADAUTH;
+}
+
+/* The name as krb5_unparse_name writes it. NULL, or what is wrong. */
+static const char *take_principal(struct context *context, gss_name_t source)
+{
+	gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
+	gss_OID type = GSS_C_NO_OID;
+	OM_uint32 minor;
+	const char *wrong = NULL;
+
+	if (source == GSS_C_NO_NAME || gss_display_name(&minor, source, &text, &type) != GSS_S_COMPLETE)
+		return "the client has no name";
+	if (gss_oid_equal(type, GSS_C_NT_ANONYMOUS))
+		wrong = "the client is anonymous";
+	else if (text.length == 0 || text.length >= sizeof(context->principal) ||
+		 memchr(text.value, '\0', text.length) != NULL)
+		wrong = "the client's principal is too long, or has a NUL in it";
+	else
+		memcpy(context->principal, text.value, text.length); /* the rest is zero */
+	gss_release_buffer(&minor, &text);
+	return wrong;
+}
+
+/* Tickets for other services cannot be opened with our keys, unless an account's names share one key. */
+static bool for_our_service(gss_ctx_id_t handle)
+{
+	gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
+	gss_name_t target = GSS_C_NO_NAME;
+	OM_uint32 minor;
+	bool ours = gss_inquire_context(&minor, handle, NULL, &target, NULL, NULL, NULL, NULL, NULL) ==
+			GSS_S_COMPLETE &&
+		    gss_display_name(&minor, target, &text, NULL) == GSS_S_COMPLETE &&
+		    acceptor_is_service(library_get()->acceptor, text.value, text.length);
+
+	gss_release_buffer(&minor, &text);
+	gss_release_name(&minor, &target);
+	return ours;
+}
+
+/* The session key's enctype is the last arc of an object identifier that comes with the key. */
+static bool session_key_strong(gss_ctx_id_t handle)
+{
+	gss_buffer_set_t set = GSS_C_NO_BUFFER_SET;
+	OM_uint32 minor;
+	bool strong = false;
+
+	if (gss_inquire_sec_context_by_oid(&minor, handle, GSS_C_INQ_SSPI_SESSION_KEY, &set) ==
+		GSS_S_COMPLETE &&
+	    set != GSS_C_NO_BUFFER_SET && set->count >= 2 && set->elements[1].length > 0) {
+		const uint8_t *oid = set->elements[1].value;
+
+		/* The arcs of strong ones are below 128, so one octet each. */
+		strong = acceptor_enctype_strong(oid[set->elements[1].length - 1]);
+		OPENSSL_cleanse(set->elements[0].value, set->elements[0].length);
+	}
+	gss_release_buffer_set(&minor, &set);
+	return strong;
+}
+
+/* The context is made: whose is it? */
+static int check(struct context *context, struct saslx *exchange, gss_name_t source, gss_OID mechanism)
+{
+	const char *wrong;
+
+	if (context->handle == GSS_C_NO_CONTEXT || mechanism == GSS_C_NO_OID ||
+	    !gss_oid_equal(mechanism, gss_mech_krb5))
+		return context_fail(context, exchange, "a context that is not Kerberos'");
+	if ((context->flags & GSS_C_ANON_FLAG) != 0)
+		return context_fail(context, exchange, "the client is anonymous");
+	if ((wrong = take_principal(context, source)) != NULL)
+		return context_fail(context, exchange, wrong);
+	if (!for_our_service(context->handle))
+		return context_fail(context, exchange, "the ticket is for another service");
+	if (!session_key_strong(context->handle))
+		return context_fail(context, exchange, "the session key is of a weak enctype");
+	return SASL_OK;
+}
+
+int context_accept(struct context *context, struct saslx *exchange, const void *token, size_t len,
+    gss_channel_bindings_t bindings)
+{
+	const struct acceptor *acceptor = library_get()->acceptor;
+	gss_buffer_desc in = {.length = len, .value = (void *)(uintptr_t)token};
+	gss_name_t source = GSS_C_NO_NAME;
+	gss_OID mechanism = GSS_C_NO_OID;
+	OM_uint32 major, minor, ignored;
+	int rc;
+
+	if (context->handle == GSS_C_NO_CONTEXT && !acceptor_token_framed(token, len))
+		return context_fail(
+		    context, exchange, "the first token is not a Kerberos AP-REQ framed for GSS-API");
+	gss_release_buffer(&ignored, &context->sent);
+	major = gss_accept_sec_context(&minor, &context->handle, acceptor_credential(acceptor), &in, bindings,
+	    &source, &mechanism, &context->sent, &context->flags, NULL, NULL);
+	if (major == GSS_S_CONTINUE_NEEDED && context->handle != GSS_C_NO_CONTEXT)
+		rc = SASL_CONTINUE;
+	else if (major != GSS_S_COMPLETE)
+		rc = context_fail_status(
+		    context, exchange, "the ticket is not accepted", major, minor, acceptor_keys(acceptor));
+	else
+		rc = check(context, exchange, source, mechanism);
+	gss_release_name(&ignored, &source);
+	return rc;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * context: accepting a GSS-API context of Kerberos 5, and knowing whose it is.
+ *
+ * For gssapi.c, what all mechanisms on Kerberos share. Any status but COMPLETE, and
+ * CONTINUE while the context is made, is a refusal; so is a context that is not Kerberos', anonymous, for
+ * another service, or of a weak session key. The codes are libsasl's.
+ */
+#ifndef KPOPD_SASL_CONTEXT_H
+#define KPOPD_SASL_CONTEXT_H
+
+#include <stddef.h>
+
+#include <gssapi/gssapi.h>
+
+#include "attempt.h"
+
+#define CONTEXT_PRINCIPAL_OCTETS 1024u
+
+struct context {
+	const char *mechanism; /* for what is logged; lives longer */
+	gss_ctx_id_t handle;
+	gss_buffer_desc sent; /* what the library sends now; held until the next call */
+	OM_uint32 flags;      /* GSS_C_ bits, once the context is made */
+	char principal[CONTEXT_PRINCIPAL_OCTETS];
+};
+
+/* Also for one that is all zero but for its mechanism. */
+void context_clear(struct context *context);
+
+/*
+ * Takes the client's token, framed as RFC 2743 section 3.1 says if it is the first. SASL_OK: the context is
+ * made and passed all checks, principal is whose, as krb5_unparse_name quotes it; there may be something in
+ * sent. SASL_CONTINUE: send what is in sent. SASL_BADAUTH, explained.
+ */
+int context_accept(struct context *context, struct saslx *exchange, const void *token, size_t len,
+    gss_channel_bindings_t bindings);
+
+/* Note why the exchange fails; both return SASL_BADAUTH. hint may be NULL. */
+int context_fail(const struct context *context, struct saslx *exchange, const char *why);
+int context_fail_status(const struct context *context, struct saslx *exchange, const char *what,
+    OM_uint32 major, OM_uint32 minor, const char *hint);
+
+#endif
