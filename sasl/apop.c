@@ -86,5 +86,7 @@ enum saslx_outcome saslx_apop(struct saslx *exchange, const char *user, const ch
 		return end(exchange, SASLX_REFUSED);
 	}
 	memcpy(exchange->user, name, sizeof(name));
+	exchange->identity = (struct saslx_identity){
+	    .name = exchange->user, .authzid = exchange->authzid, .indicators = exchange->indicators};
 	return end(exchange, SASLX_DONE);
 }

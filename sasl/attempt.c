@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
+
 #include "library.h"
 
 void attempt_explain(struct saslx *exchange, bool trouble, const char *format, ...)
@@ -70,40 +72,92 @@ static int canon_user(sasl_conn_t *conn, void *context, const char *in, unsigned
 	return SASL_OK;
 }
 
+/* Leaves the question for somebody else; the step fails, and its messages are said again later. */
+static void put_question(
+    struct saslx *exchange, const char *source, const char *user, const char *password_secret, unsigned len)
+{
+	snprintf(exchange->question_user, sizeof(exchange->question_user), "%s", user);
+	if (password_secret != exchange->question_secret) {
+		memcpy(exchange->question_secret, password_secret, len);
+		exchange->question_secret[len] = '\0';
+	}
+	exchange->question = (struct saslx_question){
+	    .source = source, .user = exchange->question_user, .password_secret = exchange->question_secret};
+	exchange->passwords.asked = true;
+}
+
+static bool same_question(
+    const struct saslx *exchange, const char *user, const char *password_secret, unsigned len)
+{
+	return strcmp(user, exchange->question_user) == 0 && len == strlen(exchange->question_secret) &&
+	       CRYPTO_memcmp(password_secret, exchange->question_secret, len) == 0;
+}
+
+static int check_secrets(struct saslx *exchange, const char *user, const char *password_secret, unsigned len)
+{
+	int rc = secrets_verify(library_get()->config.secrets, user, password_secret, len);
+
+	if (rc == SECRETS_TEMP)
+		attempt_explain(exchange, true, "the secrets cannot be read: %s", strerror(errno));
+	return rc;
+}
+
+/* Asks the sources in their order, from the first that has not said no. */
 static int checkpass(sasl_conn_t *conn, void *context, const char *user, const char *password_secret,
     unsigned len, struct propctx *propctx)
 {
 	struct saslx *exchange = context;
-	struct secrets *secrets = library_get()->config.secrets;
-	int rc;
+	const struct saslx_config *config = &library_get()->config;
+	const char *const *sources = library_sources();
 
 	(void)conn;
 	(void)propctx;
-	if (secrets == NULL)
-		return SASL_BADAUTH;
-	rc = secrets_verify(secrets, user, password_secret, len);
-	if (rc == SECRETS_OK)
-		return SASL_OK;
-	if (rc == SECRETS_TEMP)
-		attempt_explain(exchange, true, "the secrets cannot be read: %s", strerror(errno));
+	if (exchange->passwords.right)
+		return same_question(exchange, user, password_secret, len) ? SASL_OK : SASL_BADAUTH;
+	for (; sources[exchange->passwords.source] != NULL; exchange->passwords.source++) {
+		const char *source = sources[exchange->passwords.source];
+
+		if (strcmp(source, LIBRARY_SECRETS) != 0) {
+			/* A name that is nobody's, or a password that no string can be, is asked of nobody.
+			 */
+			if (strcmp(user, nobody_at_all) == 0 || len == 0 || len > SECRETS_PASSWORD_OCTETS ||
+			    memchr(password_secret, '\0', len) != NULL)
+				continue;
+			put_question(exchange, source, user, password_secret, len);
+			return SASL_BADAUTH;
+		}
+		if (config->secrets == NULL)
+			continue;
+		switch (check_secrets(exchange, user, password_secret, len)) {
+		case SECRETS_OK:
+			return SASL_OK;
+		case SECRETS_TEMP:
+			return SASL_BADAUTH;
+		default:
+			break;
+		}
+	}
+	if (exchange->passwords.unavailable)
+		attempt_explain(exchange, true, "a place where passwords are checked did not answer");
 	else
 		attempt_explain(exchange, false, "wrong password, or no such user");
 	return SASL_BADAUTH;
 }
 
+/* Who may act as whom is for the server to say, when the exchange is over. */
 static int proxy_policy(sasl_conn_t *conn, void *context, const char *requested, unsigned requested_len,
     const char *user, unsigned user_len, const char *realm, unsigned realm_len, struct propctx *propctx)
 {
-	struct saslx *exchange = context;
-
 	(void)conn;
+	(void)context;
+	(void)requested;
+	(void)requested_len;
+	(void)user;
+	(void)user_len;
 	(void)realm;
 	(void)realm_len;
 	(void)propctx;
-	if (requested_len == user_len && memcmp(requested, user, user_len) == 0)
-		return SASL_OK;
-	attempt_explain(exchange, false, "%.*s wants to act as another user", (int)user_len, user);
-	return SASL_NOAUTHZ;
+	return SASL_OK;
 }
 
 /*

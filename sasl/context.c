@@ -178,3 +178,29 @@ int context_accept(struct context *context, struct saslx *exchange, const void *
 	gss_release_name(&ignored, &source);
 	return rc;
 }
+
+int context_finish(const struct context *context, struct saslx *exchange, sasl_server_params_t *sparams,
+    const char *authzid, size_t len, sasl_out_params_t *oparams)
+{
+	/* The library wants a user's name; who it is, the principal says. */
+	static const char placeholder[] = "kerberos";
+	int rc;
+
+	if (len > 0 && !attempt_user(authzid, len, exchange->authzid))
+		return context_fail(
+		    context, exchange, "the client wants to act as a name that cannot be a user's");
+	memcpy(exchange->principal, context->principal, sizeof(exchange->principal));
+	rc = sparams->canon_user(
+	    sparams->utils->conn, placeholder, 0, SASL_CU_AUTHID | SASL_CU_AUTHZID, oparams);
+	if (rc != SASL_OK)
+		return rc;
+	oparams->doneflag = 1;
+	oparams->mech_ssf = 0;
+	oparams->maxoutbuf = 0;
+	oparams->encode_context = NULL;
+	oparams->encode = NULL;
+	oparams->decode_context = NULL;
+	oparams->decode = NULL;
+	oparams->param_version = 0;
+	return SASL_OK;
+}

@@ -15,14 +15,12 @@
 
 #include "attempt.h"
 
-#define CONTEXT_PRINCIPAL_OCTETS 1024u
-
 struct context {
 	const char *mechanism; /* for what is logged; lives longer */
 	gss_ctx_id_t handle;
 	gss_buffer_desc sent; /* what the library sends now; held until the next call */
 	OM_uint32 flags;      /* GSS_C_ bits, once the context is made */
-	char principal[CONTEXT_PRINCIPAL_OCTETS];
+	char principal[SASLX_PRINCIPAL_OCTETS + 1];
 };
 
 /* Also for one that is all zero but for its mechanism. */
@@ -35,6 +33,13 @@ void context_clear(struct context *context);
  */
 int context_accept(struct context *context, struct saslx *exchange, const void *token, size_t len,
     gss_channel_bindings_t bindings);
+
+/*
+ * The exchange has succeeded: who the client is, and whom it wants to be (len 0: it does not say), go to the
+ * exchange, and the library is told that it is over, without a layer of its own. SASL_OK or SASL_BADAUTH.
+ */
+int context_finish(const struct context *context, struct saslx *exchange, sasl_server_params_t *sparams,
+    const char *authzid, size_t len, sasl_out_params_t *oparams);
 
 /* Note why the exchange fails; both return SASL_BADAUTH. hint may be NULL. */
 int context_fail(const struct context *context, struct saslx *exchange, const char *why);

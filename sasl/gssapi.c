@@ -27,7 +27,6 @@ struct conversation {
 	enum state state;
 	struct context context;
 	uint8_t offered; /* LAYER_ bits */
-	char user[SASLX_USER_OCTETS + 1];
 };
 
 static int mech_new(void *glob_context, sasl_server_params_t *sparams, const char *challenge,
@@ -89,7 +88,6 @@ static int offer_layers(struct conversation *conversation, const sasl_server_par
 static int step_accept(struct conversation *conversation, sasl_server_params_t *sparams,
     struct saslx *exchange, const char *token, unsigned len, const char **out, unsigned *out_len)
 {
-	const struct saslx_config *config = &library_get()->config;
 	struct context *context = &conversation->context;
 	int rc = context_accept(context, exchange, token, len, GSS_C_NO_CHANNEL_BINDINGS);
 
@@ -97,10 +95,6 @@ static int step_accept(struct conversation *conversation, sasl_server_params_t *
 	*out_len = (unsigned)context->sent.length;
 	if (rc != SASL_OK)
 		return rc;
-	if (config->principal_to_user(config->arg, context->principal, conversation->user) != 0) {
-		attempt_explain(exchange, false, "GSSAPI: %s is no user here", context->principal);
-		return SASL_BADAUTH;
-	}
 	if (context->sent.length == 0)
 		return offer_layers(conversation, sparams, exchange, out, out_len);
 	conversation->state = LAST_TOKEN_SENT;
@@ -122,26 +116,10 @@ static int take_choice(struct conversation *conversation, sasl_server_params_t *
 	/* Older curl counts the end of its string. */
 	if (name_len > 0 && name[name_len - 1] == '\0')
 		name_len--;
-	if (name_len > 0 &&
-	    (name_len != strlen(conversation->user) || memcmp(name, conversation->user, name_len) != 0)) {
-		attempt_explain(exchange, false, "GSSAPI: %s, who is %s here, wants to act as another user",
-		    conversation->context.principal, conversation->user);
-		return SASL_NOAUTHZ;
-	}
-	rc = sparams->canon_user(
-	    sparams->utils->conn, conversation->user, 0, SASL_CU_AUTHID | SASL_CU_AUTHZID, oparams);
-	if (rc != SASL_OK)
-		return rc;
-	oparams->doneflag = 1;
-	oparams->mech_ssf = 0;
-	oparams->maxoutbuf = 0;
-	oparams->encode_context = NULL;
-	oparams->encode = NULL;
-	oparams->decode_context = NULL;
-	oparams->decode = NULL;
-	oparams->param_version = 0;
-	conversation->state = OVER;
-	return SASL_OK;
+	rc = context_finish(&conversation->context, exchange, sparams, name, name_len, oparams);
+	if (rc == SASL_OK)
+		conversation->state = OVER;
+	return rc;
 }
 
 static int step_choice(struct conversation *conversation, sasl_server_params_t *sparams,

@@ -22,6 +22,23 @@ struct library *library_get(void)
 	return &library;
 }
 
+const char *const *library_sources(void)
+{
+	static const char *const ours[] = {LIBRARY_SECRETS, NULL};
+
+	return library.config.passwords != NULL ? library.config.passwords : ours;
+}
+
+bool library_passwords(void)
+{
+	const char *const *sources = library_sources();
+
+	for (size_t i = 0; sources[i] != NULL; i++)
+		if (library.config.secrets != NULL || strcmp(sources[i], LIBRARY_SECRETS) != 0)
+			return true;
+	return false;
+}
+
 int library_getopt(void *context, const char *plugin, const char *option, const char **result, unsigned *len)
 {
 	const struct {
@@ -283,9 +300,10 @@ bool saslx_usable(const char *mechanism)
 		return library.acceptor != NULL;
 	case SCREEN_SCRAM:
 	case SCREEN_CRAM_MD5:
+		return library.config.secrets != NULL;
 	case SCREEN_PLAIN:
 	case SCREEN_LOGIN:
-		return library.config.secrets != NULL;
+		return library_passwords();
 	case SCREEN_OTHER:
 		break;
 	}

@@ -25,6 +25,11 @@ struct library {
 };
 
 struct library *library_get(void);
+/* Where passwords are checked, in order; never NULL. */
+const char *const *library_sources(void);
+#define LIBRARY_SECRETS "secrets" /* the source that is ours */
+/* Whether there is anything to check a password with. */
+bool library_passwords(void);
 /* Answers the library's questions for options; also serves as callback of one exchange. */
 int library_getopt(void *context, const char *plugin, const char *option, const char **result, unsigned *len);
 

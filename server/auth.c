@@ -130,6 +130,22 @@ static void refused(struct talk *talk, const struct reply *reply)
 		talk_free(talk);
 }
 
+/* The maildrop's end for the front, with what it must know of the client from now on. */
+static int tell_done(struct talk *talk, const char *user, int maildrop)
+{
+	const struct saslx_layer *layer = conversation_layer(talk->conversation);
+	uint8_t buf[LIMIT_MSG_FIXED_OCTETS + SASLX_LAYER_OCTETS];
+	struct msg_writer w = {buf, sizeof buf, 0, false};
+	msg_put_u8(&w, layer != NULL ? (uint8_t)layer->kind : 0);
+	msg_put_u16(&w, (uint16_t)strlen(user));
+	msg_put_bytes(&w, user, strlen(user));
+	if (layer != NULL)
+		msg_put_bytes(&w, layer->octets_secret, layer->len);
+	int ret = w.bad ? MSG_BAD : msg_send(talk->fd, MSG_AUTH_DONE, buf, w.len, maildrop);
+	OPENSSL_cleanse(buf, sizeof buf);
+	return ret;
+}
+
 static int maildrop_hand_out(struct talk *talk, const char *user)
 {
 	int pair[2];
@@ -141,7 +157,7 @@ static int maildrop_hand_out(struct talk *talk, const char *user)
 	if (w.bad || msg_pair(pair) < 0)
 		return MSG_BAD;
 	int ret = msg_send(talk->server->store_door, MSG_AUTH_OPEN, buf, w.len, pair[1]);
-	if (ret == MSG_OK && msg_send(talk->fd, MSG_AUTH_DONE, user, strlen(user), pair[0]) != MSG_OK)
+	if (ret == MSG_OK && tell_done(talk, user, pair[0]) != MSG_OK)
 		ret = MSG_EOF; /* this front does not even read our answers */
 	close(pair[0]);
 	close(pair[1]);
@@ -167,9 +183,22 @@ static void done(struct talk *talk)
 	talk_free(talk);
 }
 
+static void answer(struct talk *talk, const struct reply *reply);
+
+/* Nobody is there to be asked. */
+static void ask(struct talk *talk)
+{
+	struct reply reply;
+	conversation_verdict(talk->conversation, SASLX_UNAVAILABLE, "nobody can be asked", &reply);
+	answer(talk, &reply);
+}
+
 static void answer(struct talk *talk, const struct reply *reply)
 {
 	switch (reply->kind) {
+	case REPLY_ASK:
+		ask(talk);
+		return;
 	case REPLY_MORE:
 		if (msg_send(talk->fd, MSG_AUTH_MORE, reply->octets, reply->len, -1) != MSG_OK)
 			talk_free(talk);
@@ -312,12 +341,6 @@ static void on_leash(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the beginning ---- */
 
-static int principal_to_user(void *arg, const char *principal, char *user_r)
-{
-	struct auth *auth = arg;
-	return identity_from_principal(auth->identity, principal, user_r);
-}
-
 static bool user_valid(void *arg, const char *name, size_t len)
 {
 	(void)arg;
@@ -351,7 +374,6 @@ static void open_sasl(struct server *server, struct secrets *secrets)
 	    .keytab = server->auth.password ? NULL : config->keytab,
 	    .replay_cache = replay_path,
 	    .host = config->hostname,
-	    .principal_to_user = principal_to_user,
 	    .user_valid = user_valid,
 	    .note = note,
 	    .arg = &server->auth};

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sasl/exchange.h"
+#include "server/authorize.h"
 #include "server/mechanism.h"
 
 enum { WHY_OCTETS = 512 };
@@ -19,17 +19,23 @@ struct conversation {
 	bool tls;
 	uint8_t mechanism;
 	struct peer peer;
+	struct saslx_connection connection;
 	struct saslx *exchange;
 	struct kpop_result *kpop; /* KPOP: the reply on its way, the principal */
 	bool over;
-	char user[LIMIT_USER_OCTETS + 1];
+	struct decision decision;          /* whose maildrop it is, or who is to be asked */
 	char tried[LIMIT_USER_OCTETS + 1]; /* the name somebody claimed, for the log */
 	char why[WHY_OCTETS];
 };
 
 const char *conversation_user(const struct conversation *c)
 {
-	return c->user;
+	return c->decision.user;
+}
+
+const struct saslx_layer *conversation_layer(const struct conversation *c)
+{
+	return c->exchange != NULL ? saslx_layer(c->exchange) : NULL;
 }
 
 uint64_t conversation_session(const struct conversation *c)
@@ -103,15 +109,41 @@ static void refuse(struct conversation *c, enum refusal refusal, const char *why
 	*reply_r = (struct reply){.kind = REPLY_REFUSED, .refusal = refusal};
 }
 
-static void accept_user(struct conversation *c, const char *user, struct reply *reply_r)
+/* Somebody has proved who he is. */
+static void decide(struct conversation *c, const struct claim *claim, struct reply *reply_r)
 {
-	c->over = true;
-	if (!identity_user_valid(user, strlen(user))) {
-		refuse(c, REFUSAL_AUTH, "the name is not one a user here can have", reply_r);
+	authorize(c->auth->config, c->auth->identity, claim, &c->decision);
+	switch (c->decision.verdict) {
+	case VERDICT_USER:
+		c->over = true;
+		*reply_r = (struct reply){.kind = REPLY_DONE};
+		return;
+	case VERDICT_ASK:
+		*reply_r = (struct reply){.kind = REPLY_ASK};
+		return;
+	case VERDICT_REFUSED:
+		refuse(c, REFUSAL_AUTH, c->decision.why, reply_r);
 		return;
 	}
-	snprintf(c->user, sizeof c->user, "%s", user);
-	*reply_r = (struct reply){.kind = REPLY_DONE};
+}
+
+static struct claim claim_of(const struct conversation *c)
+{
+	struct claim claim = {.peer = &c->peer, .mechanism = mechanism_name(c)};
+	if (c->mechanism == MECHANISM_KPOP) {
+		static const char *const none[] = {NULL};
+		claim.kerberos = true;
+		claim.name = c->kpop->principal;
+		claim.requested = c->tried;
+		claim.indicators = none;
+	} else {
+		const struct saslx_identity *identity = saslx_identity(c->exchange);
+		claim.kerberos = identity->kerberos;
+		claim.name = identity->name;
+		claim.requested = identity->authzid;
+		claim.indicators = identity->indicators;
+	}
+	return claim;
 }
 
 /* ---- SASL, USER/PASS, APOP ---- */
@@ -123,9 +155,14 @@ static void sasl_outcome(struct conversation *c, enum saslx_outcome outcome, str
 		*reply_r = (struct reply){.kind = REPLY_MORE};
 		reply_r->octets = saslx_challenge(c->exchange, &reply_r->len);
 		return;
-	case SASLX_DONE:
-		accept_user(c, saslx_user(c->exchange), reply_r);
+	case SASLX_ASK:
+		*reply_r = (struct reply){.kind = REPLY_ASK};
 		return;
+	case SASLX_DONE: {
+		struct claim claim = claim_of(c);
+		decide(c, &claim, reply_r);
+		return;
+	}
 	case SASLX_REFUSED:
 		refuse(c, REFUSAL_AUTH, saslx_why(c->exchange), reply_r);
 		return;
@@ -180,7 +217,7 @@ static void apop_digest(struct conversation *c, const uint8_t *octets, size_t le
 static void sasl_start(
     struct conversation *c, bool has_initial, const uint8_t *initial, size_t len, struct reply *reply_r)
 {
-	c->exchange = saslx_new(c->tls);
+	c->exchange = saslx_new(&c->connection);
 	if (c->exchange == NULL) {
 		refuse(c, REFUSAL_TEMP, "no memory", reply_r);
 	} else if (c->mechanism == MECHANISM_USERPASS) {
@@ -214,13 +251,16 @@ static void kpop_start(struct conversation *c, const uint8_t *apreq, size_t len,
 		return;
 	}
 	int err = kpop_accept(c->auth->kpop, apreq, len, c->kpop);
-	if (err != KPOP_OK)
+	if (err != KPOP_OK) {
 		refuse(c, err == KPOP_REFUSED ? REFUSAL_AUTH : REFUSAL_TEMP, c->kpop->why, reply_r);
-	else if (identity_from_principal(c->auth->identity, c->kpop->principal, c->user) < 0)
-		refuse(c, REFUSAL_AUTH, "the principal is nobody's here (see auth_to_local in krb5.conf)",
-		    reply_r);
-	else
-		*reply_r = (struct reply){.kind = REPLY_MORE};
+	} else {
+		struct claim claim = claim_of(c);
+		authorize(c->auth->config, c->auth->identity, &claim, &c->decision);
+		if (c->decision.verdict == VERDICT_REFUSED) /* whatever name comes with USER */
+			refuse(c, REFUSAL_AUTH, c->decision.why, reply_r);
+		else
+			*reply_r = (struct reply){.kind = REPLY_MORE};
+	}
 	reply_r->octets = c->kpop->reply;
 	reply_r->len = c->kpop->reply_len;
 }
@@ -233,10 +273,39 @@ static void kpop_user(struct conversation *c, const uint8_t *name, size_t len, s
 	}
 	memcpy(c->tried, name, len);
 	c->tried[len] = '\0';
-	if (strcmp(c->tried, c->user) == 0)
-		accept_user(c, c->tried, reply_r);
+	struct claim claim = claim_of(c);
+	decide(c, &claim, reply_r);
+}
+
+/* ---- what somebody else was asked ---- */
+
+struct question conversation_question(const struct conversation *c)
+{
+	if (c->decision.verdict == VERDICT_ASK)
+		return (struct question){
+		    .source = "k5login", .user = c->decision.user, .principal = claim_of(c).name};
+	const struct saslx_question *asked = saslx_question(c->exchange);
+	return (struct question){
+	    .source = asked->source, .user = asked->user, .password_secret = asked->password_secret};
+}
+
+static void k5login_verdict(
+    struct conversation *c, enum saslx_verdict verdict, const char *why, struct reply *reply_r)
+{
+	c->over = true;
+	if (verdict == SASLX_RIGHT)
+		*reply_r = (struct reply){.kind = REPLY_DONE};
 	else
-		refuse(c, REFUSAL_AUTH, "the name is not the one the ticket stands for", reply_r);
+		refuse(c, verdict == SASLX_WRONG ? REFUSAL_AUTH : REFUSAL_TEMP, why, reply_r);
+}
+
+void conversation_verdict(
+    struct conversation *c, enum saslx_verdict verdict, const char *why, struct reply *reply_r)
+{
+	if (c->decision.verdict == VERDICT_ASK)
+		k5login_verdict(c, verdict, why, reply_r);
+	else
+		sasl_outcome(c, saslx_answer(c->exchange, verdict), reply_r);
 }
 
 /* ---- both ---- */
@@ -256,6 +325,27 @@ static bool mechanism_sound(const struct auth *auth, uint8_t mechanism)
 	return blocks == auth->password;
 }
 
+/* What the front says its client could bind to, and what it binds to now. */
+static void get_bindings(struct msg_reader *r, struct saslx_connection *connection)
+{
+	connection->bindings_offered = msg_get_u8(r);
+	uint8_t count = msg_get_u8(r);
+	if (count > SASLX_BINDINGS_COUNT)
+		r->bad = true;
+	for (uint8_t i = 0; i < count && !r->bad; i++) {
+		struct saslx_binding *binding = &connection->bindings[connection->binding_count++];
+		uint8_t type = msg_get_u8(r), len = msg_get_u8(r);
+		const uint8_t *octets = msg_get_bytes(r, len);
+		if (type >= SASLX_BINDINGS_COUNT || len > SASLX_BINDING_OCTETS)
+			r->bad = true;
+		if (r->bad)
+			return;
+		binding->type = (enum saslx_binding_type)type;
+		binding->len = len;
+		memcpy(binding->octets, octets, len);
+	}
+}
+
 struct conversation *conversation_start(struct auth *auth, const struct msg *start, struct reply *reply_r)
 {
 	struct msg_reader r = {start->body, start->len, false};
@@ -270,16 +360,16 @@ struct conversation *conversation_start(struct auth *auth, const struct msg *sta
 	c->mechanism = msg_get_u8(&r);
 	uint8_t has_initial = msg_get_u8(&r);
 	msg_get_peer(&r, &c->peer);
-	uint16_t zero = msg_get_u16(&r);
+	get_bindings(&r, &c->connection);
 	const uint8_t *initial = msg_get_rest(&r, &len);
-	if (!msg_end(&r) || protocol >= PROTOCOL_COUNT || tls > 1 || has_initial > 1 || zero != 0 ||
-	    !mechanism_sound(auth, c->mechanism)) {
+	if (!msg_end(&r) || protocol >= PROTOCOL_COUNT || tls > 1 || has_initial > 1 ||
+	    len > SASLX_TOKEN_OCTETS || !mechanism_sound(auth, c->mechanism)) {
 		reply_r->kind = REPLY_BAD;
 		conversation_free(&c);
 		return NULL;
 	}
 	c->protocol = (enum protocol)protocol;
-	c->tls = tls != 0;
+	c->tls = c->connection.tls = tls != 0;
 	if (c->mechanism == MECHANISM_KPOP)
 		kpop_start(c, initial, len, reply_r);
 	else

@@ -10,6 +10,7 @@
 #define KPOPD_SERVER_CONVERSATION_H
 
 #include "kpop/apreq.h"
+#include "sasl/exchange.h"
 #include "server/config.h"
 #include "server/identity.h"
 #include "server/msg.h"
@@ -25,6 +26,7 @@ struct auth {
 enum reply_kind {
 	REPLY_REFUSED = 0, /* AUTH_FAIL: see refusal and octets */
 	REPLY_MORE,        /* AUTH_MORE with octets; a STEP may follow */
+	REPLY_ASK,         /* see conversation_question; conversation_verdict goes on */
 	REPLY_DONE,        /* the user is known: open the maildrop */
 	REPLY_BAD,         /* the front broke the table: close, say nothing */
 };
@@ -43,8 +45,23 @@ void conversation_step(
     struct conversation *conversation, const uint8_t *octets, size_t len, struct reply *reply_r);
 void conversation_free(struct conversation **conversation);
 
+/* What somebody else is to find out: whether a password is right, or what a .k5login says. */
+struct question {
+	const char *source; /* of config->passwords, or "k5login" */
+	const char *user;
+	const char *password_secret; /* NULL: k5login */
+	const char *principal;       /* k5login */
+};
+/* After REPLY_ASK; lives until conversation_verdict. */
+struct question conversation_question(const struct conversation *conversation);
+/* why: one line for the log, of what the source said. */
+void conversation_verdict(
+    struct conversation *conversation, enum saslx_verdict verdict, const char *why, struct reply *reply_r);
+
 /* After REPLY_DONE: checked by identity_user_valid. */
 const char *conversation_user(const struct conversation *conversation);
+/* After REPLY_DONE: the security layer, or NULL. */
+const struct saslx_layer *conversation_layer(const struct conversation *conversation);
 uint64_t conversation_session(const struct conversation *conversation);
 /* For the log: "session=… mech=… proto=… peer=… tls=yes"; a static buffer. */
 const char *conversation_text(const struct conversation *conversation);

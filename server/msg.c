@@ -16,7 +16,13 @@ struct msg_header {
 	uint32_t len;
 };
 
-enum { PEER_OCTETS = 18, START_OCTETS = 8 + 4 + PEER_OCTETS + 2, OPEN_OCTETS = 8 + 1 };
+enum {
+	PEER_OCTETS = 18,
+	START_OCTETS = 8 + 4 + PEER_OCTETS + 2,
+	START_BINDINGS_OCTETS = SASLX_BINDINGS_COUNT * (2 + SASLX_BINDING_OCTETS),
+	DONE_OCTETS = 1 + 2,
+	OPEN_OCTETS = 8 + 1
+};
 
 /* The table: a message that is not in it does not exist. */
 static const struct row {
@@ -24,10 +30,12 @@ static const struct row {
 	bool fd;
 	unsigned states;
 } table[MSG_TYPE_COUNT] = {
-    [MSG_FRONT_START] = {START_OCTETS, START_OCTETS + SASLX_TOKEN_OCTETS, true, MSG_AT_AUTH_DOOR},
+    [MSG_FRONT_START] = {START_OCTETS, START_OCTETS + START_BINDINGS_OCTETS + SASLX_TOKEN_OCTETS, true,
+	MSG_AT_AUTH_DOOR},
     [MSG_FRONT_STEP] = {0, SASLX_TOKEN_OCTETS, false, MSG_AT_AUTH_STEP},
     [MSG_AUTH_MORE] = {0, SASLX_TOKEN_OCTETS, false, MSG_AT_FRONT_AUTH},
-    [MSG_AUTH_DONE] = {1, LIMIT_USER_OCTETS, true, MSG_AT_FRONT_AUTH},
+    [MSG_AUTH_DONE] = {DONE_OCTETS + 1, DONE_OCTETS + LIMIT_USER_OCTETS + SASLX_LAYER_OCTETS, true,
+	MSG_AT_FRONT_AUTH},
     [MSG_AUTH_FAIL] = {1, 1 + SASLX_TOKEN_OCTETS, false, MSG_AT_FRONT_AUTH},
     [MSG_AUTH_OPEN] = {OPEN_OCTETS + 1, OPEN_OCTETS + LIMIT_USER_OCTETS, true, MSG_AT_STORE_DOOR},
     [MSG_STORE_OPENED] = {12, 12, false, MSG_AT_FRONT_OPENING},
@@ -44,7 +52,8 @@ static const struct row {
     [MSG_PARENT_RETIRE] = {0, 0, false, MSG_AT_CHILD},
 };
 
-static_assert(START_OCTETS + SASLX_TOKEN_OCTETS <= LIMIT_MSG_OCTETS, "a START fits a message");
+static_assert(
+    START_OCTETS + START_BINDINGS_OCTETS + SASLX_TOKEN_OCTETS <= LIMIT_MSG_OCTETS, "a START fits a message");
 static_assert(LIMIT_MSG_LISTED_OCTETS <= LIMIT_MSG_OCTETS, "a LISTED fits a message");
 
 int msg_pair(int pair_r[2])

@@ -12,12 +12,14 @@
  *
  *   FRONT_START      u64 session, u8 protocol (enum protocol), u8 tls, u8 mechanism (index into
  *                    config->mechanisms, or MECHANISM_ of mechanism.h), u8 has_initial, 18 octets peer
- *                    (struct peer), u16 reserved 0, then the initial response.
+ *                    (struct peer), u8 bindings offered (bits of enum saslx_binding_type), u8 count, as
+ *                    many times u8 type, u8 length, octets; then the initial response.
  *                    fd: auth's end of the conversation, made by the front with msg_pair
  *   FRONT_STEP       the client's token; for USERPASS "user NUL password", for APOP "user NUL digest",
  *                    for KPOP the user
  *   AUTH_MORE        the challenge; for APOP the timestamp; for KPOP the octets that answer the AP-REQ
- *   AUTH_DONE        the user's name, for the log only.
+ *   AUTH_DONE        u8 layer (enum saslx_layers, 0: none), u16 length, the user's name, for the log only;
+ *                    then the layer as sasl/layer.h reads it.
  *                    fd: the maildrop
  *   AUTH_FAIL        u8 enum refusal, then for KPOP a KRB-ERROR frame
  *   AUTH_OPEN        u64 session, u8 reserved 0, the user's name.

@@ -70,7 +70,8 @@ enum outcome session_start(struct session *session, uint8_t mechanism, const voi
 	msg_put_u8(&w, mechanism);
 	msg_put_u8(&w, initial != NULL);
 	msg_put_peer(&w, &session->params.peer);
-	msg_put_u16(&w, 0);
+	msg_put_u8(&w, 0); /* bindings offered */
+	msg_put_u8(&w, 0); /* bindings */
 	if (w.bad) {
 		session->broken = true;
 		return OUTCOME_DROP;
@@ -347,10 +348,16 @@ static void name_login(struct session *session)
 
 static enum outcome done(struct session *session, const struct msg *msg)
 {
-	if (msg->len > LIMIT_USER_OCTETS)
+	struct msg_reader r = {.buf = msg->body, .len = msg->len};
+	size_t layer_len;
+	uint8_t layer = msg_get_u8(&r);
+	uint16_t len = msg_get_u16(&r);
+	const uint8_t *user = msg_get_bytes(&r, len);
+	msg_get_rest(&r, &layer_len);
+	if (!msg_end(&r) || len == 0 || len > LIMIT_USER_OCTETS || layer != 0 || layer_len != 0)
 		return session_auth_given_up(session);
-	memcpy(session->user, msg->body, msg->len);
-	session->user[msg->len] = 0;
+	memcpy(session->user, user, len);
+	session->user[len] = 0;
 	name_login(session);
 	session->conversing = false;
 	session->maildrop = true;

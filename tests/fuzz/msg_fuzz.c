@@ -175,6 +175,9 @@ static void check_reply(const struct conversation *c, const struct reply *reply)
 	case REPLY_MORE:
 		must(reply->len <= SASLX_TOKEN_OCTETS);
 		break;
+	case REPLY_ASK:
+		must(conversation_question(c).source != NULL);
+		break;
 	case REPLY_DONE:
 		must(identity_user_valid(conversation_user(c), strlen(conversation_user(c))));
 		break;

@@ -99,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	initial = data[0] & 0x80;
 	data++;
 	size--;
-	server = saslx_new(true);
+	server = saslx_new(&(struct saslx_connection){.tls = true});
 	assert(server != NULL);
 	if (initial)
 		message = take(&data, &size, &len);
@@ -112,12 +112,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(outcome == SASLX_DONE || outcome == SASLX_REFUSED);
 	if (outcome == SASLX_DONE) {
 		const char *password =
-		    strcmp(saslx_user(server), "alice") == 0 ? ALICE_PASSWORD : BOB_PASSWORD;
+		    strcmp(world_user(server), "alice") == 0 ? ALICE_PASSWORD : BOB_PASSWORD;
 
 		assert(strcmp(mechanism, "PLAIN") == 0 || strcmp(mechanism, "LOGIN") == 0);
 		assert(memmem(whole, whole_size, password, strlen(password)) != NULL);
 	} else {
-		assert(saslx_user(server)[0] == '\0' && saslx_why(server)[0] != '\0');
+		assert(world_user(server)[0] == '\0' && saslx_why(server)[0] != '\0');
 	}
 	saslx_free(&server);
 	return 0;

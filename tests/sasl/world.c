@@ -25,19 +25,11 @@ static bool user_valid(void *arg, const char *name, size_t len)
 	return len > 0 && memchr(".-@", name[0], 3) == NULL;
 }
 
-/* Users of the realm, without instances. */
-static int principal_to_user(void *arg, const char *principal, char *user_r)
+const char *world_user(const struct saslx *server)
 {
-	const char *at = strchr(principal, '@');
+	const char *name = saslx_identity(server)->name;
 
-	(void)arg;
-	if (at == NULL || strcmp(at, "@KPOPD.TEST") != 0 ||
-	    memchr(principal, '/', (size_t)(at - principal)) != NULL ||
-	    at - principal > (ptrdiff_t)SASLX_USER_OCTETS)
-		return -1;
-	memcpy(user_r, principal, (size_t)(at - principal));
-	user_r[at - principal] = '\0';
-	return 0;
+	return name != NULL ? name : "";
 }
 
 static void note(void *arg, const char *text)
@@ -62,12 +54,15 @@ static int make_users(const char *path)
 	return rc;
 }
 
+const char *const *world_passwords;
+
 int world_start(
     struct world *world, const char *const *mechanisms, const char *keytab, const char *const *plugins)
 {
 	static const char *const services[] = {"pop", "pop3", NULL};
 	static char replay_cache[128];
 	struct saslx_config config = {
+	    .passwords = world_passwords,
 	    .plugin_dir = KPOPD_SASL_PLUGIN_DIR,
 	    .plugins = plugins,
 	    .mechanisms = mechanisms,
@@ -76,7 +71,6 @@ int world_start(
 	    .keytab = keytab,
 	    .replay_cache = replay_cache,
 	    .host = "localhost",
-	    .principal_to_user = principal_to_user,
 	    .user_valid = user_valid,
 	    .note = note,
 	    .arg = world,
@@ -263,7 +257,7 @@ struct talk world_talk(
 {
 	struct person person = {.authzid = authzid, .user = user};
 	struct talk talk = {.outcome = SASLX_ERROR};
-	struct saslx *server = saslx_new(true);
+	struct saslx *server = saslx_new(&(struct saslx_connection){.tls = true});
 	int pair[2];
 	pid_t child;
 
@@ -283,7 +277,9 @@ struct talk world_talk(
 	close(pair[0]);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	snprintf(talk.user, sizeof(talk.user), "%s", saslx_user(server));
+	snprintf(talk.user, sizeof(talk.user), "%s", world_user(server));
+	if (talk.user[0] != '\0')
+		snprintf(talk.authzid, sizeof(talk.authzid), "%s", saslx_identity(server)->authzid);
 	snprintf(talk.why, sizeof(talk.why), "%s", saslx_why(server));
 	saslx_free(&server);
 	free(person.secret);

@@ -21,17 +21,23 @@ struct world {
 	char noted[4096]; /* what the leaf had to say, a line each */
 };
 
+/* Where passwords are checked, for world_start; NULL, as it is at first: in the secrets. */
+extern const char *const *world_passwords;
 /* Makes the folder and the users; starts the server side. keytab and plugins may be NULL. 0 or -1. */
 int world_start(
     struct world *world, const char *const *mechanisms, const char *keytab, const char *const *plugins);
 void world_stop(struct world *world);
 
+/* Whom a server's exchange has authenticated; "": nobody. */
+const char *world_user(const struct saslx *server);
+
 /* How a conversation with the real client side ended. */
 struct talk {
-	enum saslx_outcome outcome; /* the server's */
-	int client;                 /* the client's last code of libsasl */
-	unsigned challenges;        /* of the server */
-	char user[SASLX_USER_OCTETS + 1];
+	enum saslx_outcome outcome;            /* the server's */
+	int client;                            /* the client's last code of libsasl */
+	unsigned challenges;                   /* of the server */
+	char user[SASLX_PRINCIPAL_OCTETS + 1]; /* proved: a principal from Kerberos */
+	char authzid[SASLX_USER_OCTETS + 1];
 	char why[512];
 };
 /*

@@ -30,7 +30,7 @@ static struct auth token = {.config = &config}, password = {.config = &config, .
 /* A START as a front would write it; what is not said is what an honest front says. */
 struct start {
 	uint8_t protocol, tls, mechanism, has_initial;
-	uint16_t reserved;
+	uint8_t offered, bindings; /* how many it says there are */
 	const char *initial;
 	size_t len;
 	size_t cut; /* octets missing at the end of the fixed part */
@@ -49,7 +49,8 @@ static struct msg start_message(const struct start *start)
 	msg_put_u8(&w, start->mechanism);
 	msg_put_u8(&w, start->has_initial);
 	msg_put_peer(&w, &peer);
-	msg_put_u16(&w, start->reserved);
+	msg_put_u8(&w, start->offered);
+	msg_put_u8(&w, start->bindings);
 	msg_put_bytes(&w, start->initial, start->len);
 	w.len -= start->cut;
 	uint8_t *exact = malloc(w.len);
@@ -79,6 +80,7 @@ static void step(struct conversation *c, const char *octets, size_t len, struct 
 	free(exact);
 }
 
+#define SIXTY_FIVE "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0"
 #define TEXT(s) .initial = (s), .len = sizeof(s) - 1
 #define INITIAL(s) .has_initial = 1, TEXT(s)
 
@@ -95,7 +97,19 @@ static const struct row {
     {"TLS neither on nor off", false, {.tls = 2, .mechanism = CRAM}, REPLY_BAD, 0, NULL},
     {"an initial response neither there nor not", false, {.has_initial = 2, .mechanism = CRAM}, REPLY_BAD, 0,
 	NULL},
-    {"a reserved field in use", false, {.reserved = 1, .mechanism = CRAM}, REPLY_BAD, 0, NULL},
+    {"more bindings than there are kinds", false, {.bindings = SASLX_BINDINGS_COUNT + 1, .mechanism = CRAM},
+	REPLY_BAD, 0, NULL},
+    {"a binding that is not there", false, {.bindings = 1, .mechanism = CRAM}, REPLY_BAD, 0, NULL},
+    {"a binding of a kind there is not", false, {.bindings = 1, .mechanism = SCRAM, TEXT("\3\1x")}, REPLY_BAD,
+	0, NULL},
+    {"a binding longer than any", false, {.bindings = 1, .mechanism = SCRAM, TEXT("\0\101" SIXTY_FIVE)},
+	REPLY_BAD, 0, NULL},
+    {"a binding longer than the message", false, {.bindings = 1, .mechanism = SCRAM, TEXT("\0\2x")},
+	REPLY_BAD, 0, NULL},
+    {"two bindings, one of them there", false, {.bindings = 2, .mechanism = SCRAM, TEXT("\0\1x")}, REPLY_BAD,
+	0, NULL},
+    {"a binding nobody asks about", false, {.bindings = 1, .mechanism = SCRAM, TEXT("\0\1x")}, REPLY_MORE, 0,
+	NULL},
     {"a START one octet short", false, {.mechanism = CRAM, .cut = 1}, REPLY_BAD, 0, NULL},
     {"a START of one octet", false, {.mechanism = CRAM, .cut = 31}, REPLY_BAD, 0, NULL},
     {"a mechanism behind the list", false, {.mechanism = MECHANISMS_COUNT}, REPLY_BAD, 0, NULL},

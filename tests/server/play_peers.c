@@ -244,7 +244,9 @@ bool play_auth_answers(struct player *p, const char *text)
 		return answer(p, MSG_AUTH_MORE, &w, -1) && play_pump(p);
 	}
 	if (play_starts(text, "DONE ", &rest)) {
-		w.len = play_unescape(rest, w.buf);
+		msg_put_u8(&w, 0);
+		msg_put_u16(&w, (uint16_t)strlen(rest));
+		w.len += play_unescape(rest, w.buf + w.len);
 		return answer(p, MSG_AUTH_DONE, &w, open("/dev/null", O_RDONLY | O_CLOEXEC)) && play_pump(p);
 	}
 	if (!play_starts(text, "FAIL ", &rest))
