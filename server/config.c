@@ -197,7 +197,7 @@ static int check_tls(const struct config *config, struct config_place *place)
 		    "key: 'certificate' is missing; name the file of its certificate too");
 	for (size_t i = 0; i < config->listener_count; i++)
 		if (config->listeners[i].protocol == PROTOCOL_POP3S && config->certificate == NULL)
-			return config_fail(place, place->listener_lines[i],
+			return config_fail(place, config->listeners[i].line,
 			    "listener %s: pop3s needs TLS; set 'certificate' and 'key'",
 			    config->listeners[i].name);
 	return 0;
@@ -218,14 +218,14 @@ static int check_listeners(const struct config *config, struct config_place *pla
 	for (size_t i = 0; i < config->listener_count; i++)
 		for (char **address = config->listeners[i].addresses; *address != NULL; address++)
 			if (++sockets > LIMIT_LISTENERS_COUNT)
-				return config_fail(place, place->listener_lines[i],
+				return config_fail(place, config->listeners[i].line,
 				    "listener %s: more than %u addresses in all; leave some out",
 				    config->listeners[i].name, LIMIT_LISTENERS_COUNT);
 	for (size_t i = 0; i < config->listener_count; i++)
 		for (size_t j = 0; j < i; j++)
 			for (char **address = config->listeners[i].addresses; *address != NULL; address++)
 				if (listens(&config->listeners[j], *address, config->listeners[i].port))
-					return config_fail(place, place->listener_lines[i],
+					return config_fail(place, config->listeners[i].line,
 					    "listener %s: %s port %u is listener %s's already; choose "
 					    "another",
 					    config->listeners[i].name, *address, config->listeners[i].port,

@@ -20,9 +20,11 @@ enum isolation { ISOLATION_PROCESS = 0, ISOLATION_SHARED };
 enum plaintext { PLAINTEXT_TLS = 0, PLAINTEXT_LOOPBACK, PLAINTEXT_ALWAYS };
 enum log_target { LOG_TO_STDERR = 0, LOG_TO_SYSLOG };
 
+/* A section has a title, and a line on which it begins, 0 when the file does not have it. */
 struct listener_config {
+	char *name; /* matches FileDescriptorName= of systemd.socket(5) */
+	int line;
 	enum protocol protocol;
-	char *name;       /* the section's title; matches FileDescriptorName= of systemd.socket(5) */
 	char **addresses; /* numeric, NULL-terminated: "127.0.0.1", "::", "0.0.0.0" */
 	uint16_t port;
 };

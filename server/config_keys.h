@@ -18,11 +18,11 @@
 /* Where we are in the file, and the first thing that is wrong with it. */
 struct config_place {
 	const char *file;
+	const char *text; /* all of it */
 	char *why;
 	size_t size;
 	bool failed;
-	int lines[CONFIG_KEYS_COUNT];              /* see config_keys_line */
-	int listener_lines[LIMIT_LISTENERS_COUNT]; /* where each listener's section ends */
+	int lines[CONFIG_KEYS_COUNT]; /* see config_keys_line */
 };
 
 /* Notes the first failure as "FILE:LINE: …" (line 0: "FILE: …") in one printable line. -1. */
@@ -36,7 +36,9 @@ void config_keys_free(struct config *config);
 
 /* The line on which a key was given, 0: nowhere. */
 int config_keys_line(const struct config_place *place, const char *name);
-/* The keys, those of a listener last; NULL past the end. */
+/* The first line that begins with word, and then with title where that is not NULL; 0: none. */
+int config_keys_find_line(const char *text, const char *word, const char *title);
+/* The keys, those of the sections last; NULL past the end. */
 const char *config_keys_name(size_t index);
 
 #endif
