@@ -33,6 +33,7 @@ struct saslx {
 	enum attempt_state state;
 	struct saslx_connection connection;
 	char mechanism[ATTEMPT_MECHANISM_OCTETS];
+	sasl_channel_binding_t binding; /* the library keeps a pointer to it */
 	sasl_conn_t *conn; /* NULL once the exchange has ended */
 	sasl_callback_t callbacks[ATTEMPT_CALLBACKS_COUNT];
 	enum screen_kind kind;

@@ -11,6 +11,7 @@
 #include <krb5.h>
 #include <openssl/crypto.h>
 
+#include "binding.h"
 #include "library.h"
 
 void context_clear(struct context *context)
@@ -176,6 +177,29 @@ int context_accept(struct context *context, struct saslx *exchange, const void *
 	else
 		rc = check(context, exchange, source, mechanism);
 	gss_release_name(&ignored, &source);
+	return rc;
+}
+
+int context_accept_end_point(struct context *context, struct saslx *exchange, const void *token, size_t len)
+{
+	static const char prefix[] = "tls-server-end-point:";
+	const struct saslx_connection *connection = &exchange->connection;
+	const struct saslx_binding *end_point = binding_find(connection, SASLX_TLS_SERVER_END_POINT);
+	bool required = connection->binding_policy == SASLX_BINDING_REQUIRE;
+	char bound[sizeof(prefix) + SASLX_BINDING_OCTETS];
+	struct gss_channel_bindings_struct bindings = {.application_data.value = bound};
+	int rc;
+
+	if (end_point == NULL && required)
+		return context_fail(context, exchange, "channel binding is required here");
+	if (end_point == NULL || connection->binding_policy == SASLX_BINDING_OFF)
+		return context_accept(context, exchange, token, len, GSS_C_NO_CHANNEL_BINDINGS);
+	memcpy(bound, prefix, sizeof(prefix) - 1);
+	memcpy(bound + sizeof(prefix) - 1, end_point->octets, end_point->len);
+	bindings.application_data.length = sizeof(prefix) - 1 + end_point->len;
+	rc = context_accept(context, exchange, token, len, &bindings);
+	if (rc == SASL_OK && required && (context->flags & GSS_C_CHANNEL_BOUND_FLAG) == 0)
+		return context_fail(context, exchange, "the client has not bound to this connection");
 	return rc;
 }
 

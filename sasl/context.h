@@ -41,6 +41,14 @@ int context_accept(struct context *context, struct saslx *exchange, const void *
 int context_finish(const struct context *context, struct saslx *exchange, sasl_server_params_t *sparams,
     const char *authzid, size_t len, sasl_out_params_t *oparams);
 
+/*
+ * The same for the mechanism GSSAPI, which has no channel binding of its own (RFC 4752 section 5). Where the
+ * site wants it, the context is bound to the TLS connection as Active Directory's clients do it: to the
+ * server's certificate, tls-server-end-point. A client that binds must have bound to ours; one that does not
+ * is refused only if the connection's policy requires it.
+ */
+int context_accept_end_point(struct context *context, struct saslx *exchange, const void *token, size_t len);
+
 /* Note why the exchange fails; both return SASL_BADAUTH. hint may be NULL. */
 int context_fail(const struct context *context, struct saslx *exchange, const char *why);
 int context_fail_status(const struct context *context, struct saslx *exchange, const char *what,

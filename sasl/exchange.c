@@ -9,6 +9,7 @@
 #include <openssl/crypto.h>
 
 #include "attempt.h"
+#include "binding.h"
 #include "library.h"
 
 /* What the library takes for the strength of a TLS connection; it is compared with nothing of ours. */
@@ -193,11 +194,36 @@ static int step_library(struct saslx *exchange, const void *message, size_t len)
 	return rc;
 }
 
+/*
+ * The first message of these mechanisms says what the client has bound to. The library compares with what
+ * it is told here; the stock SCRAM goes through a null pointer when it was told nothing. NULL, or why not.
+ */
+static const char *bind_connection(struct saslx *exchange, const char *message, size_t len)
+{
+	const struct saslx_binding *chosen;
+	struct gs2header header;
+	const char *wrong = gs2header_parse(message, len, &header);
+
+	if (wrong == NULL)
+		wrong = binding_choose(
+		    &exchange->connection, binding_is_plus(exchange->mechanism), &header, &chosen);
+	if (wrong != NULL || chosen == NULL)
+		return wrong;
+	exchange->binding = (sasl_channel_binding_t){
+	    .name = binding_name(chosen->type), .len = chosen->len, .data = chosen->octets};
+	return sasl_setprop(exchange->conn, SASL_CHANNEL_BINDING, &exchange->binding) == SASL_OK
+		   ? NULL
+		   : "the library does not take the channel binding";
+}
+
 static enum saslx_outcome begin(struct saslx *exchange, const void *message, size_t len)
 {
 	const char *why;
 
 	if (message != NULL && (why = screen(exchange, message, len)) != NULL)
+		return refuse(exchange, why);
+	if ((exchange->kind == SCREEN_SCRAM || exchange->kind == SCREEN_GS2) &&
+	    (why = bind_connection(exchange, message, len)) != NULL)
 		return refuse(exchange, why);
 	if (!keep(exchange, message, len)) {
 		attempt_explain(exchange, true, "no memory");
@@ -209,7 +235,7 @@ static enum saslx_outcome begin(struct saslx *exchange, const void *message, siz
 /* Those whose first message says what the rest depends on; without one, they are asked for it here. */
 static bool client_first(enum screen_kind kind)
 {
-	return kind == SCREEN_GSSAPI || kind == SCREEN_SCRAM || kind == SCREEN_PLAIN;
+	return kind == SCREEN_GSSAPI || kind == SCREEN_GS2 || kind == SCREEN_SCRAM || kind == SCREEN_PLAIN;
 }
 
 enum saslx_outcome saslx_start(struct saslx *exchange, const char *mechanism, const void *initial, size_t len)

@@ -89,7 +89,7 @@ static int step_accept(struct conversation *conversation, sasl_server_params_t *
     struct saslx *exchange, const char *token, unsigned len, const char **out, unsigned *out_len)
 {
 	struct context *context = &conversation->context;
-	int rc = context_accept(context, exchange, token, len, GSS_C_NO_CHANNEL_BINDINGS);
+	int rc = context_accept_end_point(context, exchange, token, len);
 
 	*out = context->sent.value == NULL ? "" : context->sent.value;
 	*out_len = (unsigned)context->sent.length;

@@ -10,6 +10,9 @@
 
 #include <sasl/saslplug.h>
 
+#include "attempt.h"
+#include "binding.h"
+#include "scramkeys.h"
 #include "screen.h"
 
 /* The stock plug-ins that are opened when plugin_dir has them; no other file there ever is. */
@@ -111,8 +114,18 @@ static int log_start(void *context, int level, const char *message)
 	return SASL_OK;
 }
 
+/* The library knows a mechanism by one name, with -PLUS or without; base_r as long as a mechanism's name. */
+static const char *base_name(const char *mechanism, char base_r[ATTEMPT_MECHANISM_OCTETS])
+{
+	snprintf(base_r, ATTEMPT_MECHANISM_OCTETS, "%s", mechanism);
+	if (binding_is_plus(base_r))
+		*strrchr(base_r, '-') = '\0';
+	return base_r;
+}
+
 static char *join_mechanisms(const char *const *mechanisms)
 {
+	char base[ATTEMPT_MECHANISM_OCTETS];
 	size_t size = sizeof(SEED_MECHANISM);
 	char *text;
 
@@ -120,7 +133,7 @@ static char *join_mechanisms(const char *const *mechanisms)
 		size += strlen(mechanisms[i]) + 1;
 	text = calloc(1, size);
 	for (size_t i = 0; text != NULL && mechanisms[i] != NULL; i++) {
-		strcat(text, mechanisms[i]);
+		strcat(text, base_name(mechanisms[i], base));
 		strcat(text, " ");
 	}
 	if (text != NULL)
@@ -179,6 +192,8 @@ static int start(char *why_r, size_t size)
 		rc = seed_register();
 	if (rc == SASL_OK && library.acceptor != NULL)
 		rc = gssapi_register();
+	if (rc == SASL_OK && library.acceptor != NULL)
+		rc = gs2_register();
 	if (rc == SASL_OK)
 		return 0;
 	snprintf(why_r, size, "Cyrus SASL does not start: %s%s%s", sasl_errstring(rc, NULL, NULL),
@@ -204,7 +219,7 @@ static void open_acceptor(void)
 {
 	char why[512];
 
-	if (!configured("GSSAPI"))
+	if (!configured("GSSAPI") && !configured("GS2-KRB5") && !configured("GS2-KRB5-PLUS"))
 		return;
 	if (library.config.keytab == NULL)
 		note("GSSAPI is not offered: no keytab is configured");
@@ -213,7 +228,7 @@ static void open_acceptor(void)
 }
 
 struct wanted {
-	const char *mechanism;
+	const char *mechanism; /* without -PLUS */
 	bool found;
 };
 
@@ -227,7 +242,8 @@ static void compare(server_sasl_mechanism_t *mechanism, sasl_info_callback_stage
 
 static bool plugged(const char *mechanism)
 {
-	struct wanted wanted = {.mechanism = mechanism};
+	char base[ATTEMPT_MECHANISM_OCTETS];
+	struct wanted wanted = {.mechanism = base_name(mechanism, base)};
 
 	sasl_server_plugin_info(NULL, compare, &wanted);
 	return wanted.found;
@@ -240,7 +256,8 @@ static void note_missing(void)
 	for (size_t i = 0; library.config.mechanisms[i] != NULL; i++) {
 		const char *mechanism = library.config.mechanisms[i];
 
-		if (plugged(mechanism) || strcasecmp(mechanism, "GSSAPI") == 0)
+		if (plugged(mechanism) || screen_kind(mechanism) == SCREEN_GSSAPI ||
+		    screen_kind(mechanism) == SCREEN_GS2)
 			continue;
 		snprintf(text, sizeof(text), "%s is not offered: no plug-in for it among %s%s%s", mechanism,
 		    library.search_path, library.why[0] != '\0' ? "; " : "", library.why);
@@ -286,6 +303,20 @@ void saslx_done(void)
 	memset(&library, 0, sizeof(library));
 }
 
+static const char scram[] = "SCRAM-";
+
+/* Whether the secrets have keys of this SCRAM's hash. */
+static bool keys_kept(const char *mechanism)
+{
+	char base[ATTEMPT_MECHANISM_OCTETS];
+	const char *hash = base_name(mechanism, base) + sizeof(scram) - 1;
+
+	for (int i = 0; i < SCRAM_HASH_COUNT; i++)
+		if (strcasecmp(hash, scramkeys_name((enum scram_hash)i)) == 0)
+			return true;
+	return false;
+}
+
 bool saslx_usable(const char *mechanism)
 {
 	if (!library.ready)
@@ -297,8 +328,10 @@ bool saslx_usable(const char *mechanism)
 		return false;
 	switch (screen_kind(mechanism)) {
 	case SCREEN_GSSAPI:
+	case SCREEN_GS2:
 		return library.acceptor != NULL;
 	case SCREEN_SCRAM:
+		return library.config.secrets != NULL && keys_kept(mechanism);
 	case SCREEN_CRAM_MD5:
 		return library.config.secrets != NULL;
 	case SCREEN_PLAIN:
@@ -309,8 +342,9 @@ bool saslx_usable(const char *mechanism)
 	}
 	/*
 	 * EXTERNAL is built into the library and would believe whoever hands us the client's octets. Other
-	 * hashes of the SCRAM plug-in find no keys in our secrets; -PLUS forms find no channel binding.
+	 * hashes of the SCRAM plug-in find no keys in our secrets. Of a mechanism we do not know we cannot
+	 * tell what its client has bound to.
 	 */
 	return strcasecmp(mechanism, "EXTERNAL") != 0 && strcasecmp(mechanism, "ANONYMOUS") != 0 &&
-	       strncasecmp(mechanism, "SCRAM-", 6) != 0;
+	       strncasecmp(mechanism, scram, sizeof(scram) - 1) != 0 && !binding_is_plus(mechanism);
 }

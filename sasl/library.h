@@ -36,6 +36,7 @@ int library_getopt(void *context, const char *plugin, const char *option, const 
 /* Registers the plug-ins of this folder. A code of libsasl. */
 int auxprop_register(void);
 int gssapi_register(void);
+int gs2_register(void);
 int seed_register(void);
 
 #define SEED_MECHANISM "KPOPD-SEED" /* never available; see seed.c */

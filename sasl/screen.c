@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "exchange.h"
+#include "gs2header.h"
 
 enum screen_kind screen_kind(const char *mechanism)
 {
@@ -13,8 +14,14 @@ enum screen_kind screen_kind(const char *mechanism)
 		enum screen_kind kind;
 	} kinds[] = {
 	    {"GSSAPI", SCREEN_GSSAPI},
-	    {"SCRAM-SHA-256", SCREEN_SCRAM},
+	    {"GS2-KRB5", SCREEN_GS2},
+	    {"GS2-KRB5-PLUS", SCREEN_GS2},
 	    {"SCRAM-SHA-1", SCREEN_SCRAM},
+	    {"SCRAM-SHA-1-PLUS", SCREEN_SCRAM},
+	    {"SCRAM-SHA-256", SCREEN_SCRAM},
+	    {"SCRAM-SHA-256-PLUS", SCREEN_SCRAM},
+	    {"SCRAM-SHA-512", SCREEN_SCRAM},
+	    {"SCRAM-SHA-512-PLUS", SCREEN_SCRAM},
 	    {"CRAM-MD5", SCREEN_CRAM_MD5},
 	    {"PLAIN", SCREEN_PLAIN},
 	    {"LOGIN", SCREEN_LOGIN},
@@ -48,22 +55,20 @@ static const char *screen_cram(const char *message, size_t len)
 	return NULL;
 }
 
-/*
- * RFC 5802 section 7. The stock plug-in compares the data of p= with a binding that we do not set for
- * these mechanisms, through a null pointer.
- */
+/* RFC 5802 section 7: no flag F there. The stock plug-in takes names of bindings and users as they come. */
 static const char *screen_scram(unsigned step, const char *message, size_t len)
 {
-	if (step > 0)
-		return NULL;
-	if (len < 2 || message[1] != ',' || (message[0] != 'n' && message[0] != 'y'))
-		return "a SCRAM message that asks for channel binding, or does not begin as one";
-	return NULL;
+	struct gs2header header;
+	const char *wrong = step == 0 ? gs2header_parse(message, len, &header) : NULL;
+
+	if (wrong == NULL && step == 0 && header.nonstandard)
+		return "a SCRAM message that does not begin as one";
+	return wrong;
 }
 
 const char *screen_message(enum screen_kind kind, unsigned step, const char *message, size_t len)
 {
-	if (kind != SCREEN_GSSAPI && kind != SCREEN_OTHER) {
+	if (kind != SCREEN_GSSAPI && kind != SCREEN_GS2 && kind != SCREEN_OTHER) {
 		if (len > SCREEN_MESSAGE_OCTETS)
 			return "a message too long for its mechanism";
 		/* PLAIN alone has NULs, two of them, and counts them itself. */
@@ -76,6 +81,7 @@ const char *screen_message(enum screen_kind kind, unsigned step, const char *mes
 	case SCREEN_SCRAM:
 		return screen_scram(step, message, len);
 	case SCREEN_GSSAPI:
+	case SCREEN_GS2:
 	case SCREEN_PLAIN:
 	case SCREEN_LOGIN:
 	case SCREEN_OTHER:

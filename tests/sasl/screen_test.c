@@ -33,7 +33,12 @@ static void messages(void **state)
 	    {"so may be what we do not know", SCREEN_OTHER, 0, long_message, SCREEN_MESSAGE_OCTETS + 1, true},
 	    {"SCRAM without binding", SCREEN_SCRAM, 0, TEXT("n,,n=alice,r=x"), true},
 	    {"SCRAM, the client could bind", SCREEN_SCRAM, 0, TEXT("y,,n=alice,r=x"), true},
-	    {"SCRAM, the client binds", SCREEN_SCRAM, 0, TEXT("p=tls-exporter,,n=alice,r=x"), false},
+	    {"SCRAM, the client binds", SCREEN_SCRAM, 0, TEXT("p=tls-exporter,,n=alice,r=x"), true},
+	    {"SCRAM, the client binds to a colon", SCREEN_SCRAM, 0, TEXT("p=tls:exporter,,n=alice,r=x"),
+		false},
+	    {"SCRAM, to act as another", SCREEN_SCRAM, 0, TEXT("n,a=bob,n=alice,r=x"), true},
+	    {"SCRAM, to act as nobody", SCREEN_SCRAM, 0, TEXT("n,a=,n=alice,r=x"), false},
+	    {"SCRAM, GS2's flag", SCREEN_SCRAM, 0, TEXT("F,n,,n=alice,r=x"), false},
 	    {"SCRAM, one octet", SCREEN_SCRAM, 0, TEXT("n"), false},
 	    {"SCRAM, nothing", SCREEN_SCRAM, 0, TEXT(""), false},
 	    {"SCRAM, a proof", SCREEN_SCRAM, 1, TEXT("c=biws,r=x,p=y"), true},
@@ -61,7 +66,9 @@ static void kinds(void **state)
 {
 	(void)state;
 	assert_int_equal(screen_kind("scram-sha-256"), SCREEN_SCRAM);
-	assert_int_equal(screen_kind("SCRAM-SHA-256-PLUS"), SCREEN_OTHER);
+	assert_int_equal(screen_kind("SCRAM-SHA-256-PLUS"), SCREEN_SCRAM);
+	assert_int_equal(screen_kind("SCRAM-SHA-224"), SCREEN_OTHER);
+	assert_int_equal(screen_kind("gs2-krb5-plus"), SCREEN_GS2);
 	assert_int_equal(screen_kind("GSSAPI"), SCREEN_GSSAPI);
 	assert_int_equal(screen_kind(""), SCREEN_OTHER);
 }
