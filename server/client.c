@@ -43,7 +43,7 @@ static void client_free(struct client *client)
 	char peer[PEER_TEXT_OCTETS];
 	struct front *front = client->front;
 	if (client->session != NULL) {
-		const char *why = client->broken ? stream_why(client->stream) : "";
+		const char *why = stream_mute(client->stream) ? stream_why(client->stream) : "";
 		log_info("closed session=%016" PRIx64 " peer=%s tls=\"%s\" %s%s%s%s", client->id,
 		    peer_text(&client->peer, peer), stream_description(client->stream),
 		    session_summary(client->session), why[0] != '\0' ? " why=\"" : "", why,
@@ -99,11 +99,17 @@ static bool step_more_input(struct client *client)
 
 static bool step_stream(struct client *client)
 {
+	if (stream_mute(client->stream)) {
+		/* A command behind it may delete what nobody got. */
+		client->outcome = OUTCOME_DROP;
+		return true;
+	}
 	struct session_output out = client_output(client);
 	if (out.size < FILL_ROOM_OCTETS)
 		return false;
 	client->outcome = session_fill(client->session, &out, now_msecs());
 	stream_produced(client->stream, out.used);
+	client->mail_waits = true;
 	return true;
 }
 
@@ -178,7 +184,7 @@ static void handshake_done(struct client *client)
 /* Whether the client is done with; false also when it still has octets to take. */
 static bool closing_done(struct client *client)
 {
-	if (client->broken)
+	if (stream_mute(client->stream))
 		return true;
 	if (client->phase == PHASE_CLOSING) {
 		if (stream_output_pending(client->stream) != 0)
@@ -225,7 +231,7 @@ static void arm(struct client *client)
 	/* What comes early waits in the stream's small buffer: that is cheaper than to look away and back. */
 	if (!client->eof && stream_wants_read(client->stream))
 		wanted |= EV_READ;
-	if (!client->broken && stream_wants_write(client->stream))
+	if (stream_wants_write(client->stream))
 		wanted |= EV_WRITE;
 	if (wanted != client->socket_events) {
 		event_del(client->socket_event);
@@ -243,16 +249,11 @@ static void pump(struct client *client, bool readable, bool writable)
 {
 	size_t before = stream_output_pending(client->stream);
 	bool handshaking = stream_handshaking(client->stream);
-	switch (stream_pump(client->stream, readable, writable)) {
-	case STREAM_OK:
-		break;
-	case STREAM_EOF:
-		client->eof = true;
-		break;
-	case STREAM_ERROR:
-		client->eof = client->broken = true;
-		break;
-	}
+	client->eof = stream_pump(client->stream, readable, writable) != STREAM_OK;
+	if (stream_mute(client->stream) && client->mail_waits && client->phase == PHASE_SESSION)
+		client->outcome = OUTCOME_DROP;
+	if (stream_output_pending(client->stream) == 0)
+		client->mail_waits = false;
 	if (before == 0 || stream_output_pending(client->stream) < before)
 		client->stall_deadline = now_msecs() + LIMIT_WRITE_STALL_MSECS;
 	if (handshaking && stream_tls(client->stream))
@@ -273,7 +274,7 @@ void client_run(struct client *client)
 		if (client->outcome == OUTCOME_DROP)
 			break;
 		before = stream_output_pending(client->stream);
-		if (before != 0 && !client->broken)
+		if (before != 0)
 			pump(client, false, true);
 		if (client->phase >= PHASE_CLOSING) {
 			if (closing_done(client))
@@ -281,8 +282,8 @@ void client_run(struct client *client)
 			arm(client);
 			return;
 		}
-		if (client->broken && (before != 0 || client->phase == PHASE_HANDSHAKE))
-			break; /* what it should hear it cannot hear */
+		if (client->outcome == OUTCOME_DROP || (client->eof && client->phase == PHASE_HANDSHAKE))
+			break;
 		bool moved = stream_output_pending(client->stream) < before;
 		bool wants_room = client->outcome == OUTCOME_INPUT || client->outcome == OUTCOME_STREAM ||
 				  client->outcome == OUTCOME_STARTTLS;

@@ -28,7 +28,8 @@ struct client {
 	enum phase phase;
 	enum outcome outcome;
 	bool sent;                  /* the request of this outcome is on its way */
-	bool eof, broken;           /* no more input will come; output cannot go */
+	bool eof;                   /* no more input will come */
+	bool mail_waits;            /* among the output there is mail */
 	int conversation, maildrop; /* -1: none */
 	struct event *socket_event, *conversation_event, *maildrop_event, *timer;
 	short socket_events;     /* what socket_event waits for */

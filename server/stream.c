@@ -27,6 +27,7 @@ struct stream {
 	bool handshaking, tls;
 	bool read_wants_write, write_wants_read; /* what TLS waits for, crosswise */
 	enum stream_event ended;                 /* sticky: once not STREAM_OK, nothing is read any more */
+	bool mute;                               /* sticky: nothing can be written any more */
 	struct buffer in, out;
 	size_t in_limit;
 	uint8_t hello[HELLO_HEAD_OCTETS];
@@ -40,6 +41,7 @@ __attribute__((format(printf, 2, 3))) static void fail(struct stream *stream, co
 	va_list args;
 
 	stream->ended = STREAM_ERROR;
+	stream->mute = true;
 	va_start(args, format);
 	vsnprintf(stream->why, sizeof(stream->why), format, args);
 	va_end(args);
@@ -65,7 +67,7 @@ void stream_free(struct stream **stream)
 		return;
 	ERR_clear_error();
 	/* After an error the TLS state is void, and during a handshake there is nothing to end. */
-	if (s->tls && s->ended != STREAM_ERROR)
+	if (s->tls && !s->mute)
 		SSL_shutdown(s->ssl);
 	SSL_free(s->ssl);
 	ERR_clear_error();
@@ -150,6 +152,11 @@ bool stream_tls(const struct stream *stream)
 const char *stream_description(const struct stream *stream)
 {
 	return stream->description;
+}
+
+bool stream_mute(const struct stream *stream)
+{
+	return stream->mute;
 }
 
 const char *stream_why(const struct stream *stream)
@@ -291,6 +298,16 @@ static void refill(struct stream *stream)
 	}
 }
 
+/*
+ * The client takes nothing any more, but what it sent before it left may still wait in the socket, and is
+ * read to its end.
+ */
+static void fall_mute(struct stream *stream, int error)
+{
+	stream->mute = true;
+	snprintf(stream->why, sizeof(stream->why), "%s", error == 0 ? "connection lost" : strerror(error));
+}
+
 static size_t write_tls(struct stream *stream, const uint8_t *octets, size_t len)
 {
 	size_t done = 0;
@@ -302,7 +319,14 @@ static size_t write_tls(struct stream *stream, const uint8_t *octets, size_t len
 	result = SSL_write_ex(stream->ssl, octets, len, &done);
 	if (result == 1)
 		return done;
-	tls_stopped(stream, result, errno, &stream->write_wants_read, SSL_ERROR_WANT_READ);
+	int saved = errno;
+	/* The records that came stay sound when the socket refuses ours. */
+	if (SSL_get_error(stream->ssl, result) == SSL_ERROR_SYSCALL) {
+		fall_mute(stream, saved);
+		ERR_clear_error();
+		return 0;
+	}
+	tls_stopped(stream, result, saved, &stream->write_wants_read, SSL_ERROR_WANT_READ);
 	return 0;
 }
 
@@ -316,7 +340,7 @@ static size_t write_clear(struct stream *stream, const uint8_t *octets, size_t l
 	if (done >= 0)
 		return (size_t)done;
 	if (errno != EAGAIN && errno != EWOULDBLOCK)
-		fail(stream, "%s", strerror(errno));
+		fall_mute(stream, errno);
 	return 0;
 }
 
@@ -325,7 +349,7 @@ static void pump_output(struct stream *stream)
 {
 	struct buffer *out = &stream->out;
 
-	while (out->len > 0 && stream->ended != STREAM_ERROR) {
+	while (out->len > 0 && !stream->mute) {
 		const uint8_t *at = out->octets + out->start;
 		size_t done =
 		    stream->tls ? write_tls(stream, at, out->len) : write_clear(stream, at, out->len);
@@ -334,7 +358,7 @@ static void pump_output(struct stream *stream)
 			break;
 		buffer_drop(out, done);
 	}
-	if (out->len == 0)
+	if (out->len == 0 || stream->mute)
 		buffer_release(out);
 }
 
@@ -346,7 +370,7 @@ enum stream_event stream_pump(struct stream *stream, bool readable, bool writabl
 		return stream->ended;
 	if (readable || (writable && stream->read_wants_write))
 		pump_input(stream);
-	if (writable || (readable && stream->write_wants_read))
+	if (writable || (readable && stream->write_wants_read) || stream->mute)
 		pump_output(stream);
 	return stream->ended;
 }
@@ -425,7 +449,7 @@ void stream_produced(struct stream *stream, size_t len)
 	size_t room = buffer_room(&stream->out);
 
 	buffer_added(&stream->out, len < room ? len : room);
-	if (stream->out.len == 0)
+	if (stream->out.len == 0 || stream->mute)
 		buffer_release(&stream->out);
 }
 

@@ -47,6 +47,11 @@ const char *stream_description(const struct stream *stream);
  * still leaves (the client may have closed its sending half only).
  */
 enum stream_event stream_pump(struct stream *stream, bool readable, bool writable);
+/*
+ * Whether output has no way out any more, after STREAM_ERROR or a write that failed: what waits and what
+ * comes is thrown away. When a write failed, input goes on until its own end: a QUIT that came is not lost.
+ */
+bool stream_mute(const struct stream *stream);
 bool stream_wants_read(const struct stream *stream);  /* room for input, or TLS wants it */
 bool stream_wants_write(const struct stream *stream); /* output is waiting, or TLS wants it */
 const char *stream_why(const struct stream *stream);

@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,33 +250,39 @@ static bool answered(struct line *line)
 	return line->peer >= 0 && line_read(line, got, sizeof(got)) == 5 && memcmp(got, "+OK\r\n", 5) == 0;
 }
 
+/* As line_begin, over TCP. */
+static void tcp_line(struct line *line, int version)
+{
+	int pair[2];
+
+	tcp_pair(pair);
+	*line = (struct line){.stream = stream_new(pair[0]), .peer = pair[1]};
+	if (version == 0)
+		return;
+	assert_int_equal(stream_start_tls(line->stream, line_server), 0);
+	line_peer_tls(line, version);
+	SSL_set_mode(line->ssl, SSL_MODE_AUTO_RETRY);
+	/* The client's end blocks: first its hello goes out, then each side in turn. */
+	for (int turn = 0; turn < 4; turn++) {
+		struct timeval wait = {.tv_usec = 20000};
+
+		setsockopt(line->peer, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+		SSL_do_handshake(line->ssl);
+		usleep(2000);
+		assert_int_equal(line_pump(line), STREAM_OK);
+	}
+	assert_true(stream_tls(line->stream));
+}
+
 static void test_endings(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(ending_rows) / sizeof(ending_rows[0]); i++) {
 		const struct ending_row *row = &ending_rows[i];
-		struct line line = {0};
-		int pair[2];
+		struct line line;
 		enum stream_event event = STREAM_OK;
 
-		tcp_pair(pair);
-		line.peer = pair[1];
-		line.stream = stream_new(pair[0]);
-		if (row->version != 0) {
-			assert_int_equal(stream_start_tls(line.stream, line_server), 0);
-			line_peer_tls(&line, row->version);
-			SSL_set_mode(line.ssl, SSL_MODE_AUTO_RETRY);
-			/* The client's end blocks: first its hello goes out, then each side in turn. */
-			for (int turn = 0; turn < 4; turn++) {
-				struct timeval wait = {.tv_usec = 20000};
-
-				setsockopt(line.peer, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-				SSL_do_handshake(line.ssl);
-				usleep(2000);
-				assert_int_equal(line_pump(&line), STREAM_OK);
-			}
-			assert_true(stream_tls(line.stream));
-		}
+		tcp_line(&line, row->version);
 		assert_int_equal(line_write(&line, "QUIT\r\n", 6), 6);
 		usleep(2000);
 		assert_int_equal(line_pump(&line), STREAM_OK);
@@ -292,6 +299,43 @@ static void test_endings(void **state)
 			fail_msg("%s: answered %d", row->sentence, !row->answers);
 		if (line_pump(&line) != row->want && row->how != FIN)
 			fail_msg("%s: the end does not stay", row->sentence);
+		line_end(&line);
+	}
+}
+
+/* The client sent QUIT, left without reading an answer, and the reset comes to light as we write another. */
+static void test_input_outlives_output(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+		struct line line;
+		struct pollfd reset = {0};
+		enum stream_event event = STREAM_OK;
+
+		tcp_line(&line, versions[i]);
+		line_produce(&line, "+OK\r\n");
+		assert_int_equal(stream_pump(line.stream, false, true), STREAM_OK);
+		assert_int_equal(stream_output_pending(line.stream), 0);
+		assert_int_equal(line_write(&line, "QUIT\r\n", 6), 6);
+		finish(&line, RESET);
+		reset.fd = stream_fd(line.stream);
+		assert_int_equal(poll(&reset, 1, 10000), 1);
+		for (int turn = 0; turn < 1000 && (reset.revents & (POLLERR | POLLHUP)) == 0; turn++)
+			poll(&reset, 1, 10);
+		assert_false(stream_mute(line.stream));
+		line_produce(&line, "+OK\r\n");
+		assert_int_equal(stream_pump(line.stream, false, true), STREAM_OK);
+		assert_true(stream_mute(line.stream));
+		assert_int_equal(stream_output_pending(line.stream), 0);
+		assert_false(stream_wants_write(line.stream));
+		assert_true(stream_wants_read(line.stream));
+		assert_non_null(strcasestr(stream_why(line.stream), "reset"));
+		for (int turn = 0; turn < 4 && event == STREAM_OK; turn++)
+			event = stream_pump(line.stream, true, false);
+		assert_int_not_equal(event, STREAM_OK);
+		line_assert_input(&line, "QUIT\r\n", "input behind a failed write");
+		line_produce(&line, "+OK\r\n");
+		assert_int_equal(stream_output_pending(line.stream), 0);
 		line_end(&line);
 	}
 }
@@ -493,6 +537,7 @@ int main(void)
 		cmocka_unit_test(test_limit_raised_under_tls_shows_what_waits),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_endings),
+		cmocka_unit_test(test_input_outlives_output),
 		cmocka_unit_test(test_close_notify_is_sent),
 		cmocka_unit_test(test_injection_is_seen),
 		cmocka_unit_test(test_stls),

@@ -340,9 +340,14 @@ class Server:
         path.chmod(0o700 if path.is_dir() else 0o600)
 
     def stored(self, user):
-        """The contents of the user's mail files, sorted."""
-        files = [p for part in ("new", "cur") for p in (self.maildir(user) / part).glob("*")]
-        return sorted(p.read_bytes() for p in files if p.is_file())
+        """The contents of the user's mail files, sorted; files may come and go meanwhile."""
+        contents = []
+        for part in ("new", "cur"):
+            for path in (self.maildir(user) / part).glob("*"):
+                with contextlib.suppress(FileNotFoundError):
+                    if path.is_file():
+                        contents.append(path.read_bytes())
+        return sorted(contents)
 
     # clients
 

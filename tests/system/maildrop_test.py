@@ -192,10 +192,48 @@ for kind in harness.KINDS:
             assert server.stored(user) == sorted([ONE, TWO, THREE])
 
 
-@row("a client that sends QUIT and hangs up at once has its messages deleted")
-def quit_and_gone():
-    user = session_with(server, "POP3", lambda client: (client.send(b"QUIT\r\n"), client.close()))
-    harness.wait_for(lambda: server.stored(user) == [TWO], "the marked messages are gone")
+def kpop_session(where, user):
+    """A session over KPOP that has its maildrop open."""
+    client = where.kpop().sendauth(realm.apreq(realm.user(user)))
+    return where.logged_in(user, client)
+
+
+# QUIT has come, so it counts, though nobody is there to read an answer: not that to QUIT, nor those before it.
+HASTY = (
+    ("alone", b"QUIT\r\n"),
+    ("behind DELE, in one segment", b"DELE 1\r\nDELE 3\r\nQUIT\r\n"),
+    ("behind more commands than are read at a time", b"DELE 1\r\nDELE 3\r\n" + b"NOOP\r\n" * 1000 + b"QUIT\r\n"),
+)
+for where in (server, shared):
+    for kind in (*harness.KINDS, "KPOP"):
+        for sentence, octets in HASTY:
+            @row(f"a client that sends QUIT {sentence}, and hangs up at once, has its messages deleted "
+                 f"({kind}, isolation = {where.options['isolation']})", where, kind, octets)
+            def quit_and_gone(where, kind, octets):
+                user = where.user(ONE, TWO, THREE)
+                client = kpop_session(where, user) if kind == "KPOP" else where.logged_in(user, where.connect(kind))
+                if octets.startswith(b"QUIT"):
+                    client.expect("DELE 1", "+OK")
+                    client.expect("DELE 3", "+OK")
+                client.send(octets)
+                client.close()
+                harness.wait_for(lambda: where.stored(user) == [TWO], "the marked messages are gone")
+
+
+for where in (server, shared):
+    for kind in harness.KINDS:
+        @row("DELE and QUIT sent along with RETR delete nothing when the client is gone before it has the message "
+             f"({kind}, isolation = {where.options['isolation']})", where, kind)
+        def not_delivered(where, kind):
+            large = b"Subject: large\n\n" + (b"y" * 998 + b"\n") * 40000
+            user = where.user(large)
+            client = where.logged_in(user, where.connect(kind))
+            client.send(b"RETR 1\r\nDELE 1\r\nQUIT\r\n")
+            client.read(100000)
+            client.close()
+            with where.logged_in(user) as client:
+                assert client.stat()[0] == 1
+                client.quit()
 
 
 # --- one maildrop, one session --------------------------------------------------------------------
