@@ -65,7 +65,7 @@ make_certificate() {
 make_role_users() {
 	local name
 	[ "$(id -u)" = 0 ] || return 0
-	for name in kpopd-front kpopd-auth kpopd; do
+	for name in kpopd-front kpopd-auth kpopd-check kpopd; do
 		getent passwd "$name" >/dev/null ||
 			flock "${TMPDIR:-/tmp}" useradd --system --user-group --no-create-home \
 				--home-dir /nonexistent --shell /usr/sbin/nologin "$name" ||

@@ -187,6 +187,16 @@ static int check_mechanisms(const struct config *config, struct config_place *pl
 	return 0;
 }
 
+static int check_passwords(const struct config *config, struct config_place *place)
+{
+	for (char **source = config->passwords; *source != NULL; source++)
+		for (char **other = config->passwords; other != source; other++)
+			if (strcmp(*source, *other) == 0)
+				return config_fail(place, config_keys_line(place, "passwords"),
+				    "passwords: %s is there twice; leave one", *source);
+	return 0;
+}
+
 static int check_tls(const struct config *config, struct config_place *place)
 {
 	if (config->certificate != NULL && config->key == NULL)
@@ -247,7 +257,8 @@ struct config *config_read(const char *file, char *why_r, size_t size)
 		; /* place says why */
 	else if (fill_defaults(config, file) != 0)
 		config_fail(&place, 0, "no memory");
-	else if (check_tls(config, &place) == 0 && check_mechanisms(config, &place) == 0)
+	else if (check_tls(config, &place) == 0 && check_mechanisms(config, &place) == 0 &&
+		 check_passwords(config, &place) == 0)
 		check_listeners(config, &place);
 	free(text);
 	if (place.failed)
@@ -272,6 +283,8 @@ const char *config_path(const struct config *config, enum config_path which, cha
 	    [CONFIG_SECRETS] = "auth/secrets.mdb",
 	    [CONFIG_REPLAY_CACHE] = "auth/replay",
 	    [CONFIG_KRB5_SNAPSHOT] = "auth/krb5.conf",
+	    [CONFIG_CHECK_DIR] = "check",
+	    [CONFIG_CHECK_KRB5_SNAPSHOT] = "check/krb5.conf",
 	    [CONFIG_INDEX_DIR] = "index",
 	    [CONFIG_EMPTY_DIR] = "empty",
 	};

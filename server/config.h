@@ -41,7 +41,7 @@ struct config {
 	char *state_dir;           /* auth/ (secrets, replay cache, krb5.conf snapshot), index/, empty/ */
 	char *run_dir;             /* pid file */
 	char *pid_file;
-	char *front_user, *auth_user, *store_user; /* used when started as root */
+	char *front_user, *auth_user, *store_user, *checker_user; /* used when started as root */
 
 	enum isolation isolation;
 	unsigned front_processes, auth_processes, password_processes, store_processes, store_threads;
@@ -59,6 +59,13 @@ struct config {
 	bool user_pass;   /* USER and PASS on POP3 and POP3S */
 	bool apop;
 	enum plaintext plaintext;
+	char **passwords;     /* who knows them, in the order they are asked: secrets, kerberos, saslauthd */
+	char *kerberos_realm; /* of names without a domain; NULL: krb5.conf's default */
+	char **kerberos_realms;     /* those that a name's domain may be; NULL-terminated */
+	char *kerberos_armor_cache; /* for FAST; NULL: without */
+	char *saslauthd_socket;
+	unsigned checks,
+	    check_secs;         /* passwords being checked elsewhere: at once, and how long one may take */
 	unsigned refusal_msecs; /* a refusal is answered this long after START */
 
 	unsigned authorization_secs, idle_secs, tls_handshake_secs, kpop_handshake_secs;
@@ -80,6 +87,8 @@ enum config_path {
 	CONFIG_SECRETS,
 	CONFIG_REPLAY_CACHE,
 	CONFIG_KRB5_SNAPSHOT,
+	CONFIG_CHECK_DIR,
+	CONFIG_CHECK_KRB5_SNAPSHOT,
 	CONFIG_INDEX_DIR,
 	CONFIG_EMPTY_DIR
 };

@@ -164,6 +164,25 @@ int config_check_title(const char *value, char *why_r, size_t size)
 			 value, TITLE_OCTETS);
 }
 
+int config_check_source(const char *value, char *why_r, size_t size)
+{
+	static const char *const sources[] = {"secrets", "kerberos", "saslauthd"};
+
+	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
+		if (strcmp(value, sources[i]) == 0)
+			return 0;
+	return wrong(why_r, size, "'%.64s' knows no passwords; write secrets, kerberos or saslauthd", value);
+}
+
+int config_check_realm(const char *value, char *why_r, size_t size)
+{
+	return made_of(value, "-._", HOSTNAME_OCTETS)
+		   ? 0
+		   : wrong(why_r, size,
+			 "'%.64s' is no realm; write letters, digits, '-', '_' and '.', as in EXAMPLE.ORG",
+			 value);
+}
+
 int config_check_file(const struct stat *st, char *why_r, size_t size)
 {
 	uid_t us = geteuid();

@@ -13,6 +13,7 @@
 
 #define SERVICES_COUNT 8u
 #define PLUGINS_COUNT 16u
+#define REALMS_COUNT 16u
 #define END_KEY "end_of_file"
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -23,6 +24,7 @@ static const char *const log_targets[] = {"stderr", "syslog", NULL};
 static const char *const default_services[] = {"pop", "pop3", NULL};
 static const char *const default_mechanisms[] = {
     "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", NULL};
+static const char *const default_passwords[] = {"secrets", NULL};
 static const char *const no_list[] = {NULL};
 
 static const struct config_key keys[] = {
@@ -35,6 +37,7 @@ static const struct config_key keys[] = {
     STRING(front_user, "kpopd-front", config_check_user),
     STRING(auth_user, "kpopd-auth", config_check_user),
     STRING(store_user, "kpopd", config_check_user),
+    STRING(checker_user, "kpopd-check", config_check_user),
     WORD(isolation, "process", isolations),
     NUMBER(front_processes, 2, 1, 64),
     NUMBER(auth_processes, 2, 1, 64),
@@ -54,6 +57,13 @@ static const struct config_key keys[] = {
     BOOL(user_pass, true),
     BOOL(apop, false),
     WORD(plaintext, "tls", plaintexts),
+    LIST(passwords, default_passwords, 1, 3, config_check_source),
+    STRING(kerberos_realm, NULL, config_check_realm),
+    LIST(kerberos_realms, no_list, 0, REALMS_COUNT, config_check_realm),
+    STRING(kerberos_armor_cache, NULL, config_check_path),
+    STRING(saslauthd_socket, "/run/saslauthd/mux", config_check_path),
+    NUMBER(checks, 32, 1, 1024),
+    NUMBER(check_secs, 10, 1, LIMIT_CHECK_MOST_SECS),
     NUMBER(refusal_msecs, 2000, 0, 60000),
     NUMBER(authorization_secs, 180, 10, 3600),
     NUMBER(idle_secs, 600, 600, 86400), /* RFC 1939 section 3: at least ten minutes */

@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -28,11 +30,15 @@ enum {
 	AUTH = 1 << SANDBOX_AUTH,
 	STORE_PARENT = 1 << SANDBOX_STORE_PARENT,
 	STORE = 1 << SANDBOX_STORE,
+	CHECKER_PARENT = 1 << SANDBOX_CHECKER_PARENT,
+	CHECKER = 1 << SANDBOX_CHECKER,
 	FRONTS = FRONT_PARENT | FRONT,
 	STORES = STORE_PARENT | STORE,
-	PARENTS = FRONT_PARENT | STORE_PARENT,
+	CHECKERS = CHECKER_PARENT | CHECKER,
+	PARENTS = FRONT_PARENT | STORE_PARENT | CHECKER_PARENT,
 	FILES = AUTH | STORES,
-	ALL = FRONTS | AUTH | STORES,
+	READERS = FILES | CHECKERS,
+	ALL = FRONTS | AUTH | STORES | CHECKERS,
 };
 
 /*
@@ -71,7 +77,7 @@ static const struct call_row call_rows[] = {
     {"eventfd2", ALL, 0},
     {"pipe2", ALL, 0},
     {"signalfd4", PARENTS, 0},
-    {"close_range", PARENTS | STORE, 0},
+    {"close_range", PARENTS | STORE | CHECKER, 0},
     /* Memory, threads' locks, time, chance. */
     {"brk", ALL, 0},
     {"munmap", ALL, 0},
@@ -113,20 +119,20 @@ static const struct call_row call_rows[] = {
     {"openat", FILES, 0},
     {"open", FILES, 0},
     {"openat2", STORES, 0},
-    {"newfstatat", FILES, 0},
+    {"newfstatat", READERS, 0},
     {"fstat", ALL, 0},
-    {"stat", FILES, 0},
-    {"lstat", FILES, 0},
-    {"statx", FILES, 0},
-    {"statfs", FILES, 0},
-    {"fstatfs", FILES, 0},
-    {"access", FILES, 0},
-    {"faccessat", FILES, 0},
-    {"faccessat2", FILES, 0},
-    {"readlink", FILES, 0},
-    {"readlinkat", FILES, 0},
-    {"getdents64", FILES, 0},
-    {"getcwd", FILES, 0},
+    {"stat", READERS, 0},
+    {"lstat", READERS, 0},
+    {"statx", READERS, 0},
+    {"statfs", READERS, 0},
+    {"fstatfs", READERS, 0},
+    {"access", READERS, 0},
+    {"faccessat", READERS, 0},
+    {"faccessat2", READERS, 0},
+    {"readlink", READERS, 0},
+    {"readlinkat", READERS, 0},
+    {"getdents64", READERS, 0},
+    {"getcwd", READERS, 0},
     {"umask", FILES, 0},
     {"pwrite64", FILES, 0},
     {"pwritev", FILES, 0},
@@ -136,7 +142,7 @@ static const struct call_row call_rows[] = {
     {"fdatasync", FILES, 0},
     {"msync", FILES, 0},
     {"flock", FILES, 0},
-    {"fadvise64", FILES, 0},
+    {"fadvise64", READERS, 0},
     {"readahead", STORES, 0},
     {"unlink", STORES, 0},
     {"rename", STORES, 0},
@@ -164,13 +170,31 @@ static const struct call_row call_rows[] = {
     {"rename", AUTH, EACCES},
     {"mkdir", AUTH, EACCES},
     {"mkdirat", AUTH, EACCES},
+    {"unlink", CHECKERS, EACCES},
+    /* Whom it asks, and the libraries that ask: libkrb5, the resolver, modules of the name service. */
+    {"socket", CHECKERS, 0},
+    {"connect", CHECKERS, 0},
+    {"bind", CHECKERS, EACCES},
+    {"setsockopt", CHECKERS, 0},
+    {"sendmmsg", CHECKERS, 0},
+    {"recvmmsg", CHECKERS, 0},
+    {"select", CHECKERS, 0},
+    {"pselect6", CHECKERS, 0},
+    {"getresuid", CHECKERS, 0},
+    {"getresgid", CHECKERS, 0},
+    {"getgroups", CHECKERS, 0},
+    {"getrusage", CHECKERS, 0},
+    {"dup", CHECKERS, 0},
+    {"dup2", CHECKERS, 0},
+    {"dup3", CHECKERS, 0},
+    {"times", CHECKERS, 0},
     /* stdio asks whether a file is a terminal. */
-    {"ioctl", ALL, ENOTTY},
+    {"ioctl", ALL & ~CHECKERS, ENOTTY},
 #if SANDBOX_SANITIZED
     {"pipe", ALL, 0},
     {"tgkill", ALL, 0},
-    {"clone", FRONT | AUTH, EPERM},
-    {"clone3", FRONT | AUTH, EPERM},
+    {"clone", FRONT | AUTH | CHECKER, EPERM},
+    {"clone3", FRONT | AUTH | CHECKER, EPERM},
     {"fork", ALL, EPERM},
     {"vfork", ALL, EPERM},
 #endif
@@ -199,38 +223,58 @@ struct argument_row {
 
 static const struct argument_row argument_rows[] = {
     {"mmap", ALL, 0, {{2, PROT_EXEC, 0}}},
+    /* Modules that are looked for when they are needed; nothing that it can write to can be mapped so. */
+    {"mmap", CHECKERS, 0, {{2, PROT_WRITE | PROT_EXEC, PROT_EXEC}}},
     {"mprotect", ALL, 0, {{2, PROT_EXEC, 0}}},
     {"socketpair", ALL, 0, {{0, INT, AF_UNIX}}},
     {"setsockopt", FRONTS, 0, {{1, INT, IPPROTO_TCP}, {2, INT, TCP_NODELAY}}},
     {"getsockopt", ALL, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_ERROR}}},
-    {"getsockopt", AUTH, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_PEERCRED}}},
+    {"getsockopt", AUTH | CHECKERS, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_PEERCRED}}},
     {"getsockopt", AUTH, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_TYPE}}},
     {"fcntl", ALL, 0, {{1, INT, F_GETFL}}},
     /* Flags belong to the open file, which other roles share: none makes the log wait for all of us. */
-    {"fcntl", ALL, EPERM, {{1, INT, F_SETFL}}},
+    {"fcntl", ALL & ~CHECKERS, EPERM, {{1, INT, F_SETFL}}},
+    /* Libraries make their sockets so; a check has let go of the log before. */
+    {"fcntl", CHECKERS, 0, {{1, INT, F_SETFL}}},
     {"fcntl", ALL, 0, {{1, INT, F_GETFD}}},
     {"fcntl", ALL, 0, {{1, INT, F_SETFD}}},
     {"fcntl", ALL, 0, {{1, INT, F_DUPFD_CLOEXEC}}},
     {"fcntl", ALL, 0, {{1, INT, F_GET_SEALS}}},
-    {"fcntl", FILES, 0, {{1, INT, F_GETLK}}},
-    {"fcntl", FILES, 0, {{1, INT, F_SETLK}}},
-    {"fcntl", FILES, 0, {{1, INT, F_SETLKW}}},
-    {"fcntl", FILES, 0, {{1, INT, F_OFD_GETLK}}},
-    {"fcntl", FILES, 0, {{1, INT, F_OFD_SETLK}}},
-    {"fcntl", FILES, 0, {{1, INT, F_OFD_SETLKW}}},
+    {"fcntl", READERS, 0, {{1, INT, F_GETLK}}},
+    {"fcntl", READERS, 0, {{1, INT, F_SETLK}}},
+    {"fcntl", READERS, 0, {{1, INT, F_SETLKW}}},
+    {"fcntl", READERS, 0, {{1, INT, F_OFD_GETLK}}},
+    {"fcntl", READERS, 0, {{1, INT, F_OFD_SETLK}}},
+    {"fcntl", READERS, 0, {{1, INT, F_OFD_SETLKW}}},
     {"fcntl", STORES, 0, {{1, INT, F_ADD_SEALS}}},
     /* Files, not directories. */
     {"unlinkat", STORES, 0, {{2, INT, 0}}},
     {"prctl", ALL, 0, {{0, INT, PR_SET_NAME}}},
     {"prctl", ALL, 0, {{0, INT, PR_GET_NAME}}},
     /* For its children, before they have their own filter. */
-    {"prctl", FRONT_PARENT, 0, {{0, INT, PR_SET_PDEATHSIG}}},
+    {"prctl", FRONT_PARENT | CHECKER_PARENT, 0, {{0, INT, PR_SET_PDEATHSIG}}},
     /* Everybody may ask for limits; a parent's child may lower its own. */
     {"prlimit64", ALL, 0, {{2, UINT64_MAX, 0}}},
     {"prlimit64", PARENTS, 0, {{0, INT, 0}}},
     {"seccomp", PARENTS, 0, {{0, INT, SECCOMP_SET_MODE_FILTER}}},
     {"clone", PARENTS, 0, {{0, NAMESPACES, 0}}},
     {"clone", STORE, 0, {{0, NAMESPACES | CLONE_THREAD, CLONE_THREAD}}},
+    /* Its children, at their deadline. */
+    {"kill", CHECKER_PARENT, 0, {{1, INT, SIGKILL}}},
+    /* Files to read, none to write. */
+    {"openat", CHECKERS, 0, {{2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY}}},
+    {"openat", CHECKERS, EACCES, {{2, O_ACCMODE, O_WRONLY}}},
+    {"openat", CHECKERS, EACCES, {{2, O_ACCMODE, O_RDWR}}},
+    {"openat", CHECKERS, EACCES, {{2, O_ACCMODE | O_CREAT, O_CREAT}}},
+    {"openat", CHECKERS, EACCES, {{2, O_ACCMODE | O_CREAT | O_TRUNC, O_TRUNC}}},
+    {"open", CHECKERS, 0, {{1, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY}}},
+    {"open", CHECKERS, EACCES, {{1, O_ACCMODE, O_WRONLY}}},
+    {"open", CHECKERS, EACCES, {{1, O_ACCMODE, O_RDWR}}},
+    {"open", CHECKERS, EACCES, {{1, O_ACCMODE | O_CREAT, O_CREAT}}},
+    {"open", CHECKERS, EACCES, {{1, O_ACCMODE | O_CREAT | O_TRUNC, O_TRUNC}}},
+    {"ioctl", CHECKERS, ENOTTY, {{1, INT, TCGETS}}},
+    {"ioctl", CHECKERS, 0, {{1, INT, FIONBIO}}},
+    {"ioctl", CHECKERS, 0, {{1, INT, FIONREAD}}},
     /* The C library's fstat is a newfstatat of an empty path, which cannot be seen; its flag can. */
     {"newfstatat", FRONTS, 0, {{3, AT_EMPTY_PATH, AT_EMPTY_PATH}}},
     {"newfstatat", FRONTS, ENOENT, {{3, AT_EMPTY_PATH, 0}}},

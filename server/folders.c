@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/check.h"
+
 static int know_user(const char *user, char *why_r, size_t size)
 {
 	if (getpwnam(user) != NULL)
@@ -41,7 +43,8 @@ int folders_check(const struct config *config, char *why_r, size_t size)
 	struct stat st;
 	if (geteuid() == 0 && (know_user(config->front_user, why_r, size) < 0 ||
 				  know_user(config->auth_user, why_r, size) < 0 ||
-				  know_user(config->store_user, why_r, size) < 0))
+				  know_user(config->store_user, why_r, size) < 0 ||
+				  (check_needed(config) && know_user(config->checker_user, why_r, size) < 0)))
 		return -1;
 	if (stat(config->mail_root, &st) < 0 || !S_ISDIR(st.st_mode)) {
 		snprintf(why_r, size, "%s: mail_root %s is not a directory; make it and give it to user %s",
@@ -94,6 +97,10 @@ int folders_make(const struct config *config, char *why_r, size_t size)
 		size) < 0 ||
 	    make("state_dir", config_path(config, CONFIG_INDEX_DIR, path), 0700, config->store_user, why_r,
 		size) < 0)
+		return -1;
+	/* Root's: what the checker reads there it cannot change. */
+	if (check_needed(config) &&
+	    make("state_dir", config_path(config, CONFIG_CHECK_DIR, path), 0755, NULL, why_r, size) < 0)
 		return -1;
 	return make("state_dir", config_path(config, CONFIG_EMPTY_DIR, path), 0555, NULL, why_r, size);
 }

@@ -7,13 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/check.h"
 #include "server/child.h"
 #include "server/log.h"
 #include "server/mechanism.h"
 #include "server/msg.h"
 #include "server/role.h"
 
-enum kind { KIND_TOKEN = 0, KIND_PASSWORD, KIND_STORE, KIND_FRONT, KIND_COUNT };
+enum kind { KIND_TOKEN = 0, KIND_PASSWORD, KIND_STORE, KIND_CHECKER, KIND_FRONT, KIND_COUNT };
 
 static const struct {
 	const char *name;
@@ -22,6 +23,7 @@ static const struct {
     [KIND_TOKEN] = {"auth", auth_main},
     [KIND_PASSWORD] = {"auth (passwords)", auth_main},
     [KIND_STORE] = {"store", store_main},
+    [KIND_CHECKER] = {"checker", checker_main},
     [KIND_FRONT] = {"front", front_main},
 };
 
@@ -127,7 +129,7 @@ static bool all_ready(const struct generation *g, enum kind first, enum kind las
 
 static void advance(struct generation *g)
 {
-	if (g->stage == STAGE_SERVANTS && all_ready(g, KIND_TOKEN, KIND_STORE)) {
+	if (g->stage == STAGE_SERVANTS && all_ready(g, KIND_TOKEN, KIND_CHECKER)) {
 		g->stage = STAGE_FRONTS;
 		if (start_kinds(g, KIND_FRONT, KIND_FRONT) < 0)
 			fail(g);
@@ -303,6 +305,7 @@ void generation_free(struct generation **generation)
 	close_pair(g->doors.token);
 	close_pair(g->doors.password);
 	close_pair(g->doors.store);
+	close_pair(g->doors.checker);
 	config_free(&g->config);
 	free(g->servants);
 	free(g);
@@ -316,6 +319,7 @@ static void plan(const struct config *config, size_t counts_r[KIND_COUNT])
 	counts_r[KIND_TOKEN] = config->auth_processes;
 	counts_r[KIND_PASSWORD] = config->password_processes;
 	counts_r[KIND_STORE] = process ? 1 : config->store_processes;
+	counts_r[KIND_CHECKER] = check_needed(config);
 	counts_r[KIND_FRONT] = process ? 1 : config->front_processes;
 }
 
@@ -349,14 +353,15 @@ struct generation *generation_start(struct event_base *base, struct config *conf
 	*g = (struct generation){.base = base,
 	    .config = config,
 	    .listeners = *listeners,
-	    .doors = {{-1, -1}, {-1, -1}, {-1, -1}},
+	    .doors = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}},
 	    .offers = {.tls = config->certificate != NULL},
 	    .tell = tell,
 	    .arg = arg};
 	g->begin_deadline = evtimer_new(base, on_begin_deadline, g);
 	if (g->begin_deadline == NULL || event_add(g->begin_deadline, &deadline) < 0 ||
 	    msg_pair(g->doors.token) < 0 || msg_pair(g->doors.password) < 0 || msg_pair(g->doors.store) < 0 ||
-	    make_servants(g) < 0 || start_kinds(g, KIND_TOKEN, KIND_STORE) < 0) {
+	    msg_pair(g->doors.checker) < 0 || make_servants(g) < 0 ||
+	    start_kinds(g, KIND_TOKEN, KIND_CHECKER) < 0) {
 		g->config = NULL; /* stays the caller's */
 		generation_kill(g);
 		generation_free(&g);

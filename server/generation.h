@@ -2,7 +2,7 @@
 /*
  * generation: one configuration and the processes that serve by it.
  *
- * For master. A generation begins with auth and store; when they serve, the fronts begin, which know
+ * For master. A generation begins with auth, store and checker; when they serve, the fronts begin, which know
  * what auth can offer; when those serve too, it is live. A live generation restarts what dies. A retired
  * one lets its fronts finish, then ends the rest.
  */

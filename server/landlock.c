@@ -88,13 +88,15 @@ static int grant(int ruleset, const struct sandbox_path *path, uint64_t rights)
 	return result;
 }
 
-int landlock_prepare(const struct sandbox_path *paths, size_t count, char *why_r, size_t size)
+int landlock_prepare(const struct sandbox_path *paths, size_t count, bool network, char *why_r, size_t size)
 {
 	int abi = landlock_abi(), ruleset;
 	struct ruleset all = handled(abi);
 
 	if (abi == 0)
 		return -1;
+	if (network)
+		all.net &= ~NET_CONNECT_TCP;
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &all, ruleset_size(abi), 0);
 	if (ruleset < 0) {
 		snprintf(why_r, size, "landlock: %s", strerror(errno));

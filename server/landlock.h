@@ -8,14 +8,16 @@
 #ifndef KPOPD_SERVER_LANDLOCK_H
 #define KPOPD_SERVER_LANDLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "server/sandbox.h"
 
 /* The kernel's version of the interface; 0: there is none. */
 int landlock_abi(void);
-/* A descriptor of a ruleset (close-on-exec), -1: none on this kernel, -2: failed, with why_r filled. */
-int landlock_prepare(const struct sandbox_path *paths, size_t count, char *why_r, size_t size);
+/* network: TCP connections stay possible. A descriptor of a ruleset (close-on-exec), -1: none on this kernel,
+ * -2: failed, with why_r filled. */
+int landlock_prepare(const struct sandbox_path *paths, size_t count, bool network, char *why_r, size_t size);
 /* Enforces and closes ruleset (-1 is fine). no_new_privs is set already. 0 or -1 with why_r filled. */
 int landlock_enforce(int ruleset, char *why_r, size_t size);
 

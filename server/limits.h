@@ -6,6 +6,7 @@
 #ifndef KPOPD_SERVER_LIMITS_H
 #define KPOPD_SERVER_LIMITS_H
 
+#include "kpop/apreq.h"
 #include "kpop/sendauth.h"
 #include "sasl/exchange.h"
 #include "store/maildrop.h"
@@ -37,6 +38,12 @@
 #define LIMIT_MSG_OCTETS (LIMIT_MSG_MARKS_OCTETS + LIMIT_MSG_FIXED_OCTETS)
 /* One LISTED answer: large enough to be rare, small enough that the kernel queues several. */
 #define LIMIT_MSG_LISTED_OCTETS 32768u
+
+/* What a checker is given: a password (a client's line or token bounds it) or a principal; and its answer. */
+#define LIMIT_CHECK_OCTETS KPOP_PRINCIPAL_OCTETS
+#define LIMIT_CHECK_WHY_OCTETS 400u
+/* Two others may be asked in turn before the front gives up. */
+#define LIMIT_CHECK_MOST_SECS 25u
 
 #define LIMIT_MECHANISMS_COUNT 32u /* bits of the offers word */
 #define LIMIT_LISTENERS_COUNT 32u

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "server/check.h"
 #include "server/folders.h"
 #include "server/generation.h"
 #include "server/krb5_snapshot.h"
@@ -134,6 +135,10 @@ static int prepare(struct master *master, const struct config *config, char *why
 	if (folders_make(config, why_r, size) < 0 ||
 	    krb5_snapshot(
 		config->krb5_conf, config_path(config, CONFIG_KRB5_SNAPSHOT, snapshot), why_r, size) < 0)
+		return -1;
+	if (check_needed(config) &&
+	    krb5_snapshot(config->krb5_conf, config_path(config, CONFIG_CHECK_KRB5_SNAPSHOT, snapshot), why_r,
+		size) < 0)
 		return -1;
 	return listeners_open(&master->starting_listeners, master->live != NULL ? &master->listeners : NULL,
 	    config, why_r, size);

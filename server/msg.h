@@ -24,6 +24,10 @@
  *   AUTH_FAIL        u8 enum refusal, then for KPOP a KRB-ERROR frame
  *   AUTH_OPEN        u64 session, u8 reserved 0, the user's name.
  *                    fd: the store's end of the maildrop
+ *   AUTH_CHECK       u64 session, u8 enum check_kind, u16 length and the user's name, then the password, or for
+ *                    CHECK_K5LOGIN the principal.
+ *                    fd: the checker's end of a pair for the one answer
+ *   CHECK_ANSWER     u8 enum check_verdict, then a line of why, for the log only
  *   STORE_OPENED     u32 messages, u64 octets
  *   STORE_REFUSED    u8 enum refusal
  *   FRONT_LIST       u8 enum list_kind, u32 idx, u32 count
@@ -56,6 +60,8 @@ enum msg_type {
 	MSG_AUTH_DONE,
 	MSG_AUTH_FAIL,
 	MSG_AUTH_OPEN,
+	MSG_AUTH_CHECK,
+	MSG_CHECK_ANSWER,
 	MSG_STORE_OPENED,
 	MSG_STORE_REFUSED,
 	MSG_FRONT_LIST,
@@ -81,8 +87,10 @@ enum msg_state {
 	MSG_AT_FRONT_LIST = 1 << 6,
 	MSG_AT_FRONT_FETCH = 1 << 7,
 	MSG_AT_FRONT_COMMIT = 1 << 8,
-	MSG_AT_PARENT = 1 << 9, /* parent, on a child's leash */
-	MSG_AT_CHILD = 1 << 10, /* child, on its leash */
+	MSG_AT_PARENT = 1 << 9,        /* parent, on a child's leash */
+	MSG_AT_CHILD = 1 << 10,        /* child, on its leash */
+	MSG_AT_CHECKER_DOOR = 1 << 11, /* checker, on the door: a password to check */
+	MSG_AT_AUTH_CHECK = 1 << 12,   /* auth, after AUTH_CHECK */
 };
 
 /* Why a login or an operation was refused; decides the response code on the wire (RFC 2449, 3206). */
@@ -93,6 +101,17 @@ enum refusal {
 	REFUSAL_IN_USE,   /* [IN-USE] */
 	REFUSAL_GONE,     /* a message is no longer there */
 	REFUSAL_COUNT
+};
+
+/* What a checker asks, and what it found. Only CHECK_RIGHT opens anything. */
+enum check_kind { CHECK_KERBEROS = 0, CHECK_SASLAUTHD, CHECK_K5LOGIN, CHECK_KIND_COUNT };
+enum check_verdict {
+	CHECK_UNAVAILABLE = 0, /* nobody could say: no KDC, no saslauthd, no key to be sure with */
+	CHECK_RIGHT,
+	CHECK_WRONG,   /* the password, or there is no such user */
+	CHECK_EXPIRED, /* the password or the account */
+	CHECK_LOCKED,
+	CHECK_VERDICT_COUNT
 };
 
 enum list_kind { LIST_OCTETS = 0, LIST_UIDLS, LIST_KIND_COUNT };

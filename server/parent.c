@@ -22,7 +22,8 @@ enum { SETTLED_MSECS = 500, BACKOFF_MOST_MSECS = 1000 };
 struct slot {
 	struct child child;
 	struct event *leash_event;
-	bool taken;
+	struct event *deadline;
+	bool taken, killed;
 	uint64_t started_msecs;
 	struct parent *parent;
 };
@@ -46,6 +47,8 @@ static void slot_clear(struct slot *slot)
 {
 	if (slot->leash_event != NULL)
 		event_free(slot->leash_event);
+	if (slot->deadline != NULL)
+		event_free(slot->deadline);
 	child_cut(&slot->child);
 	*slot = (struct slot){.child = {.leash = -1}, .parent = slot->parent};
 }
@@ -82,8 +85,8 @@ static void refill(struct parent *parent)
 	while (!parent->retiring && !parent->waiting && parent->idle < parent->config->spare) {
 		if (parent->count >= parent->room) {
 			if (!parent->full_said && parent->idle == 0)
-				log_warning("%u sessions are open, as many as configured: new clients wait",
-				    parent->config->sessions);
+				log_warning("%u %ss are under way, as many as configured: others wait",
+				    parent->config->sessions, parent->config->what);
 			parent->full_said |= parent->idle == 0;
 			return;
 		}
@@ -98,6 +101,27 @@ static void on_refill(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	parent->waiting = false;
 	refill(parent);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct slot *slot = arg;
+	const struct parent_config *config = slot->parent->config;
+	(void)fd, (void)what;
+	log_warning("%s %d did not end within %u s: killed", config->what, (int)slot->child.pid,
+	    config->deadline_secs);
+	slot->killed = true;
+	kill(slot->child.pid, SIGKILL);
+}
+
+static void set_deadline(struct slot *slot)
+{
+	struct timeval tv = {.tv_sec = slot->parent->config->deadline_secs};
+	if (tv.tv_sec == 0)
+		return;
+	slot->deadline = evtimer_new(slot->parent->base, on_deadline, slot);
+	if (slot->deadline == NULL || event_add(slot->deadline, &tv) < 0)
+		role_fail("no memory");
 }
 
 static void take_word(struct slot *slot)
@@ -118,6 +142,7 @@ static void take_word(struct slot *slot)
 		return;
 	slot->taken = true;
 	parent->idle--;
+	set_deadline(slot);
 }
 
 static void on_child_leash(evutil_socket_t fd, short what, void *arg)
@@ -138,7 +163,7 @@ static struct slot *slot_of(struct parent *parent, pid_t pid)
 
 static void child_ended(struct parent *parent, struct slot *slot, int wait_status)
 {
-	if (wait_status != 0)
+	if (wait_status != 0 && !slot->killed)
 		log_warning("%s %d ended: %s", parent->config->what, (int)slot->child.pid,
 		    child_end_text(wait_status));
 	/* A short session may end before we have read that it began. */
@@ -194,6 +219,11 @@ static void end_all(struct parent *parent)
 		if (parent->slots[i].child.pid != 0 && parent->slots[i].child.leash >= 0) {
 			event_del(parent->slots[i].leash_event);
 			child_cut(&parent->slots[i].child);
+			/* What has a deadline minds no leash, and those it works for have gone. */
+			if (parent->config->deadline_secs != 0) {
+				parent->slots[i].killed = true;
+				kill(parent->slots[i].child.pid, SIGKILL);
+			}
 		}
 	if (parent->count == 0)
 		_exit(0);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * parent: isolation = process: keeps spare children of one role ready, each for one session.
+ * parent: keeps spare children of one role ready, each for one session, or for one check.
  *
- * Runs in a front's or store's process after it has given up its rights; the children inherit that. A
- * child that was taken is replaced at once; one that dies before that, after a back-off.
+ * Runs in a process that has given up its rights, the checker's, or with isolation = process a front's or
+ * store's; the children inherit that. A child that was taken is replaced at once; one that dies before that,
+ * after a back-off.
  */
 #ifndef KPOPD_SERVER_PARENT_H
 #define KPOPD_SERVER_PARENT_H
@@ -14,9 +15,10 @@ struct parent_config {
 	child_fn *run;              /* one session; sends CHILD_TAKEN when it begins */
 	void (*retired)(void *arg); /* in the parent: no child will be made any more; may be NULL */
 	void *arg;
-	unsigned spare;    /* ready ones */
-	unsigned sessions; /* most children; near it there are fewer spare ones */
-	const char *what;  /* for the log: "front session" */
+	unsigned spare;         /* ready ones */
+	unsigned sessions;      /* most children; near it there are fewer spare ones */
+	const char *what;       /* for the log: "front session" */
+	unsigned deadline_secs; /* a taken child that lives longer is killed; 0: none is */
 };
 
 /* Serves until the leash ends (children are cut) or says retire (idle children end, busy ones finish). */

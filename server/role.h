@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * role: what a process is given when it begins, and the beginnings of the three that master makes.
+ * role: what a process is given when it begins, and the beginnings of those that master makes.
  *
- * Master makes one generation of roles for each configuration it takes: doors, then auth and store, and,
- * when auth has said what it can do, the fronts. A door is a message socket whose far end several
- * processes of a role read: whichever is free takes the next message.
+ * Master makes one generation of roles for each configuration it takes: doors, then auth, store and, where
+ * the configuration needs one, the checker, and, when auth has said what it can do, the fronts. A door is a
+ * message socket whose far end several processes of a role read: whichever is free takes the next message.
  */
 #ifndef KPOPD_SERVER_ROLE_H
 #define KPOPD_SERVER_ROLE_H
@@ -21,6 +21,7 @@ struct doors {
 	int token[2];    /* front → auth: mechanisms that never wait */
 	int password[2]; /* front → auth: passwords, which may cost a slow hash or a network */
 	int store[2];    /* auth → store */
+	int checker[2];  /* auth → checker: passwords that others know, and .k5login */
 };
 
 struct role {
@@ -35,6 +36,7 @@ struct role {
 void front_main(void *role, int leash) __attribute__((noreturn));
 void auth_main(void *role, int leash) __attribute__((noreturn));
 void store_main(void *role, int leash) __attribute__((noreturn));
+void checker_main(void *role, int leash) __attribute__((noreturn));
 
 /* Names the process in the log and in ps(1). */
 void role_begin(const char *name);

@@ -27,10 +27,12 @@
 #define ADDRESS_OCTETS (8ull << 30)
 /* Descriptors that master may have handed down are below this. */
 #define INHERITED_COUNT 1024
+#define GROUPS_COUNT 32
 
 struct ids {
 	uid_t uid;
-	gid_t gid;
+	gid_t gid, groups[GROUPS_COUNT];
+	int group_count;
 };
 
 static bool entered;
@@ -59,7 +61,22 @@ static bool under_valgrind(void)
 	return preload != NULL && strstr(preload, "/vgpreload_core") != NULL;
 }
 
-static int find_user(const char *user, struct ids *ids_r, char *why_r, size_t size)
+static int find_groups(const char *user, struct ids *ids, char *why_r, size_t size)
+{
+	ids->group_count = GROUPS_COUNT;
+	if (getgrouplist(user, ids->gid, ids->groups, &ids->group_count) < 0) {
+		snprintf(why_r, size, "user %s: is in more than %d groups", user, GROUPS_COUNT);
+		return -1;
+	}
+	for (int i = 0; i < ids->group_count; i++)
+		if (ids->groups[i] == 0) {
+			snprintf(why_r, size, "user %s: is in the group of root", user);
+			return -1;
+		}
+	return 0;
+}
+
+static int find_user(const char *user, bool groups, struct ids *ids_r, char *why_r, size_t size)
 {
 	const struct passwd *entry;
 
@@ -74,8 +91,8 @@ static int find_user(const char *user, struct ids *ids_r, char *why_r, size_t si
 		snprintf(why_r, size, "user %s: has the rights of root: name an ordinary user", user);
 		return -1;
 	}
-	*ids_r = (struct ids){entry->pw_uid, entry->pw_gid};
-	return 0;
+	*ids_r = (struct ids){entry->pw_uid, entry->pw_gid, {entry->pw_gid}, 1};
+	return groups ? find_groups(user, ids_r, why_r, size) : 0;
 }
 
 /*
@@ -98,23 +115,38 @@ static int enter_root(const char *dir, bool must_be_roots, char *why_r, size_t s
 	return 0;
 }
 
-static int take_ids(struct ids ids, char *why_r, size_t size)
+static int take_ids(const struct ids *ids, char *why_r, size_t size)
 {
-	if (setgroups(1, &ids.gid) != 0 || setresgid(ids.gid, ids.gid, ids.gid) != 0 ||
-	    setresuid(ids.uid, ids.uid, ids.uid) != 0)
+	if (setgroups((size_t)ids->group_count, ids->groups) != 0 ||
+	    setresgid(ids->gid, ids->gid, ids->gid) != 0 || setresuid(ids->uid, ids->uid, ids->uid) != 0)
 		return refuse(why_r, size, "cannot change user", "");
 	return 0;
 }
 
+static bool verify_groups(const struct ids *ids)
+{
+	gid_t groups[GROUPS_COUNT + 1];
+	int count = getgroups(GROUPS_COUNT + 1, groups), known = 0;
+
+	/* The kernel gives them sorted. */
+	for (int i = 0; i < count; i++)
+		for (int j = 0; j < ids->group_count; j++)
+			if (groups[i] == ids->groups[j]) {
+				known++;
+				break;
+			}
+	return count == ids->group_count && known == count;
+}
+
 /* Asked of the kernel, and tried: a drop that can be undone is none. */
-static int verify_ids(struct ids ids, char *why_r, size_t size)
+static int verify_ids(const struct ids *ids, char *why_r, size_t size)
 {
 	uid_t real, effective, saved;
-	gid_t real_group, effective_group, saved_group, groups[2];
-	bool ok = getresuid(&real, &effective, &saved) == 0 && real == ids.uid && effective == ids.uid &&
-		  saved == ids.uid && getresgid(&real_group, &effective_group, &saved_group) == 0 &&
-		  real_group == ids.gid && effective_group == ids.gid && saved_group == ids.gid &&
-		  getgroups(2, groups) == 1 && groups[0] == ids.gid;
+	gid_t real_group, effective_group, saved_group;
+	bool ok = getresuid(&real, &effective, &saved) == 0 && real == ids->uid && effective == ids->uid &&
+		  saved == ids->uid && getresgid(&real_group, &effective_group, &saved_group) == 0 &&
+		  real_group == ids->gid && effective_group == ids->gid && saved_group == ids->gid &&
+		  verify_groups(ids);
 
 	ok = ok && setresuid((uid_t)-1, 0, (uid_t)-1) != 0 && setresgid((gid_t)-1, 0, (gid_t)-1) != 0 &&
 	     setgroups(0, NULL) != 0;
@@ -167,7 +199,12 @@ static bool writes_a_file(void)
 
 static bool forks(enum sandbox_role role)
 {
-	return role == SANDBOX_FRONT_PARENT || role == SANDBOX_STORE_PARENT;
+	return role == SANDBOX_FRONT_PARENT || role == SANDBOX_STORE_PARENT || role == SANDBOX_CHECKER_PARENT;
+}
+
+static bool is_checker(enum sandbox_role role)
+{
+	return role == SANDBOX_CHECKER_PARENT || role == SANDBOX_CHECKER;
 }
 
 /* The store maps indexes and runs threads, so neither bound fits it. */
@@ -180,7 +217,7 @@ static int set_limits(enum sandbox_role role, rlim_t address_octets)
 		return -1;
 	if (!store && !SANDBOX_SANITIZED && !under_valgrind() && limit(RLIMIT_AS, address_octets) != 0)
 		return -1;
-	if (front && !writes_a_file() && limit(RLIMIT_FSIZE, 0) != 0)
+	if ((front || is_checker(role)) && !writes_a_file() && limit(RLIMIT_FSIZE, 0) != 0)
 		return -1;
 	return limit(RLIMIT_CORE, 0);
 }
@@ -228,6 +265,8 @@ static int prepare_filters(enum sandbox_role role, char *why_r, size_t size)
 		return -1;
 	if (role == SANDBOX_STORE_PARENT && filter_prepare(SANDBOX_STORE, why_r, size) != 0)
 		return -1;
+	if (role == SANDBOX_CHECKER_PARENT && filter_prepare(SANDBOX_CHECKER, why_r, size) != 0)
+		return -1;
 	return filter_prepare(role, why_r, size);
 }
 
@@ -238,9 +277,9 @@ static int leave_root(const struct sandbox *sandbox, const struct ids *ids, char
 		return -1;
 	if (ids == NULL)
 		return 0;
-	if (take_ids(*ids, why_r, size) != 0)
+	if (take_ids(ids, why_r, size) != 0)
 		return -1;
-	return verify_ids(*ids, why_r, size);
+	return verify_ids(ids, why_r, size);
 }
 
 int sandbox_enter(const struct sandbox *sandbox, char *why_r, size_t size)
@@ -249,11 +288,12 @@ int sandbox_enter(const struct sandbox *sandbox, char *why_r, size_t size)
 	struct ids ids = {0};
 	int ruleset;
 
-	if (changes && find_user(sandbox->user, &ids, why_r, size) != 0)
+	if (changes && find_user(sandbox->user, sandbox->groups, &ids, why_r, size) != 0)
 		return -1;
 	if (prepare_filters(sandbox->role, why_r, size) != 0)
 		return -1;
-	ruleset = landlock_prepare(sandbox->paths, sandbox->path_count, why_r, size);
+	ruleset =
+	    landlock_prepare(sandbox->paths, sandbox->path_count, is_checker(sandbox->role), why_r, size);
 	if (ruleset == -2)
 		return -1;
 	entered = true;
@@ -270,13 +310,15 @@ int sandbox_enter(const struct sandbox *sandbox, char *why_r, size_t size)
 
 int sandbox_tighten(enum sandbox_role role, char *why_r, size_t size)
 {
+	bool one_client = role == SANDBOX_FRONT || role == SANDBOX_CHECKER;
+
 	if (prepare_filters(role, why_r, size) != 0)
 		return -1;
 	if (end_with_parent(role) != 0)
 		return refuse(why_r, size, "parent death signal", "");
-	if (role == SANDBOX_FRONT && limit(RLIMIT_NPROC, 0) != 0)
+	if (one_client && limit(RLIMIT_NPROC, 0) != 0)
 		return refuse(why_r, size, "resource limits", "");
-	if (role == SANDBOX_FRONT && !SANDBOX_SANITIZED && !under_valgrind() &&
+	if (one_client && !SANDBOX_SANITIZED && !under_valgrind() &&
 	    limit(RLIMIT_AS, ONE_CLIENT_ADDRESS_OCTETS) != 0)
 		return refuse(why_r, size, "resource limits", "");
 	return load(role, why_r, size);

@@ -18,6 +18,8 @@ enum sandbox_role {
 	SANDBOX_AUTH,
 	SANDBOX_STORE_PARENT,
 	SANDBOX_STORE,
+	SANDBOX_CHECKER_PARENT, /* forks one process a check, and ends those that take too long */
+	SANDBOX_CHECKER,        /* asks others, over the network and by sockets of the file system */
 	SANDBOX_ROLE_COUNT
 };
 
@@ -31,6 +33,7 @@ struct sandbox_path {
 struct sandbox {
 	enum sandbox_role role;
 	const char *user; /* whose ids to take when root; NULL: stay */
+	bool groups;      /* the user's other groups, too: sockets may be closed to all but one of them */
 	const char
 	    *chroot_dir; /* where to chroot when root; without paths: writable by root alone; NULL: stay */
 	const struct sandbox_path *paths; /* all that Landlock leaves, as seen before the chroot */

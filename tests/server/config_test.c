@@ -57,6 +57,13 @@ static void test_defaults(void **state)
 	assert_string_equal(config->front_user, "kpopd-front");
 	assert_string_equal(config->auth_user, "kpopd-auth");
 	assert_string_equal(config->store_user, "kpopd");
+	assert_string_equal(config->checker_user, "kpopd-check");
+	assert_list(config->passwords, "secrets ");
+	assert_list(config->kerberos_realms, "");
+	assert_null(config->kerberos_realm);
+	assert_null(config->kerberos_armor_cache);
+	assert_string_equal(config->saslauthd_socket, "/run/saslauthd/mux");
+	assert_true(config->checks == 32 && config->check_secs == 10);
 	assert_string_equal(config->state_dir, KPOPD_LOCALSTATEDIR "/lib/kpopd");
 	assert_string_equal(config->pid_file, KPOPD_RUNSTATEDIR "/kpopd/kpopd.pid");
 	assert_string_equal(config->keytab, "/etc/krb5.keytab");
@@ -103,6 +110,7 @@ static void test_values(void **state)
 			"isolation = shared\nplaintext = always\nlog_target = syslog\n"
 			"mechanisms = {\"CRAM-MD5\", GSSAPI}\nservices = { pop }\n"
 			"user_pass = false\napop = yes\nlog_debug = on\nimplementation = true\n"
+			"passwords = {saslauthd, secrets}\nkerberos_realm = EXAMPLE.ORG\n"
 			"refusal_msecs = 0\nidle_secs = 601\nsessions = 100000\n"
 			"listener inside {\n  protocol = kpop\n  addresses = {'127.0.0.1', '::1'}\n"
 			"  port = 11109\n}\n"
@@ -121,6 +129,8 @@ static void test_values(void **state)
 	assert_list(config->mechanisms, "CRAM-MD5 GSSAPI ");
 	assert_int_equal(config->mechanism_count, 2);
 	assert_list(config->services, "pop ");
+	assert_list(config->passwords, "saslauthd secrets ");
+	assert_string_equal(config->kerberos_realm, "EXAMPLE.ORG");
 	assert_true(!config->user_pass && config->apop && config->log_debug && config->implementation);
 	assert_int_equal(config->refusal_msecs, 0);
 	assert_int_equal(config->idle_secs, 601);
@@ -244,6 +254,16 @@ static const struct refusal_row refusals[] = {
     {"a mechanism nobody has", "\nmechanisms = {'X-SITE'}\n", 2, "mechanisms: kpopd does not have X-SITE"},
     {"a mechanism that proves nothing", "mechanisms = {ANONYMOUS}\n", 1,
 	"mechanisms: ANONYMOUS proves nobody's identity"},
+    {"a place that knows no passwords", "passwords = {secrets, shadow}\n", 1,
+	"passwords: 'shadow' knows no passwords"},
+    {"a place twice", "\npasswords = {kerberos, secrets, kerberos}\n", 2,
+	"passwords: kerberos is there twice"},
+    {"nobody who knows passwords", "passwords = {}\n", 1, "passwords: is empty"},
+    {"a realm of other characters", "kerberos_realm = 'A/B'\n", 1, "kerberos_realm: 'A/B' is no realm"},
+    {"a realm of other characters in a list", "kerberos_realms = {'A', 'B@C'}\n", 1,
+	"kerberos_realms: 'B@C' is"},
+    {"a check that outlasts the client's patience", "check_secs = 26\n", 1,
+	"check_secs: 26 is out of bounds"},
     {"a mechanism twice", "mechanisms = {PLAIN, PLAIN}\n", 1, "mechanisms: PLAIN is there twice"},
     {"no services", "services = {}\n", 1, "services: is empty; write at least 1"},
     {"a service with host", "services = {'pop/localhost'}\n", 1, "services: 'pop/localhost' is no service"},

@@ -15,6 +15,7 @@ struct scene {
 	int listener;  /* with one connection waiting */
 	int connected; /* one of ours */
 	int fresh;     /* a TCP socket not yet connected */
+	int code;      /* a file that may be run */
 	int pair[2];   /* a non-blocking stream pair */
 };
 
@@ -24,7 +25,8 @@ typedef int attempt_fn(struct scene *scene);
 struct attempt {
 	const char *sentence;
 	attempt_fn *run;
-	/* FRONT_PARENT, FRONT, AUTH, STORE_PARENT, STORE: a(llowed), d(enied), k(illed) */
+	/* FRONT_PARENT, FRONT, AUTH, STORE_PARENT, STORE, CHECKER_PARENT, CHECKER: a(llowed), d(enied),
+	 * k(illed) */
 	const char *want;
 	int abi;        /* of Landlock that this row needs */
 	bool sanitizer; /* also true of a build with sanitizers */

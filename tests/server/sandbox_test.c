@@ -39,11 +39,17 @@ enum way {
 enum { EXIT_WORKED = 10, EXIT_DENIED = 11, EXIT_NO_SANDBOX = 12 };
 
 static struct scene scene;
-static const char *const role_names[] = {"front-parent", "front", "auth", "store-parent", "store"};
+static const char *const role_names[] = {
+    "front-parent", "front", "auth", "store-parent", "store", "checker-parent", "checker"};
 
 static bool is_front(enum sandbox_role role)
 {
 	return role == SANDBOX_FRONT || role == SANDBOX_FRONT_PARENT;
+}
+
+static bool is_checker(enum sandbox_role role)
+{
+	return role == SANDBOX_CHECKER || role == SANDBOX_CHECKER_PARENT;
 }
 
 static void become_nobody(void)
@@ -61,7 +67,7 @@ static void become_nobody(void)
 
 static int enter(enum sandbox_role role, bool as_root, char *why_r, size_t size)
 {
-	const struct sandbox_path path = {fixture_dir(), SANDBOX_WRITE};
+	const struct sandbox_path path = {fixture_dir(), is_checker(role) ? SANDBOX_READ : SANDBOX_WRITE};
 	const struct sandbox sandbox = {
 	    .role = role,
 	    .user = "nobody",
@@ -79,7 +85,9 @@ static int enter(enum sandbox_role role, bool as_root, char *why_r, size_t size)
 static void enter_by(enum way way, enum sandbox_role role)
 {
 	char why[256] = "";
-	enum sandbox_role parent = is_front(role) ? SANDBOX_FRONT_PARENT : SANDBOX_STORE_PARENT;
+	enum sandbox_role parent = is_front(role)     ? SANDBOX_FRONT_PARENT
+				   : is_checker(role) ? SANDBOX_CHECKER_PARENT
+						      : SANDBOX_STORE_PARENT;
 	pid_t child;
 	int status;
 
@@ -167,7 +175,8 @@ static void walk(enum way way)
 		if (attempts[i].abi > abi || (SANDBOX_SANITIZED && !attempts[i].sanitizer))
 			continue;
 		for (enum sandbox_role role = 0; role < SANDBOX_ROLE_COUNT; role++) {
-			bool child = role == SANDBOX_FRONT || role == SANDBOX_STORE;
+			bool child =
+			    role == SANDBOX_FRONT || role == SANDBOX_STORE || role == SANDBOX_CHECKER;
 
 			got[role] = '-';
 			if (way == WAY_TIGHTENED && !child)
@@ -378,7 +387,8 @@ static int setup(void **state)
 	scene.server =
 	    tls_context_new(fixture_path("server.crt"), fixture_path("server.key"), why, sizeof(why));
 	scene.client = fixture_client(0, 0);
-	return scene.server != NULL ? make_sockets() : -1;
+	scene.code = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	return scene.server != NULL && scene.code >= 0 ? make_sockets() : -1;
 }
 
 static int teardown(void **state)

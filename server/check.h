@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * check: the messages of a check that another authority decides, at both ends.
+ *
+ * For auth, which asks, and the checker, which answers. A question carries the socket of its one answer;
+ * whoever waits sets a deadline of his own: a checker that is full or was ended says nothing.
+ */
+#ifndef KPOPD_SERVER_CHECK_H
+#define KPOPD_SERVER_CHECK_H
+
+#include "server/config.h"
+#include "server/msg.h"
+
+/* Whether this configuration asks a checker anything. */
+bool check_needed(const struct config *config);
+
+struct check {
+	uint64_t session; /* of the front, for the log */
+	enum check_kind kind;
+	char user[LIMIT_USER_OCTETS + 1];
+	char secret[LIMIT_CHECK_OCTETS + 1]; /* the password; for CHECK_K5LOGIN the principal */
+};
+
+/* Asks; *answer_r is the socket on which the answer comes, the caller's to close. MSG_OK, MSG_AGAIN, MSG_BAD.
+ */
+int check_ask(int door, const struct check *check, int *answer_r);
+/* On that socket. MSG_OK, MSG_AGAIN, MSG_EOF (ended without an answer), MSG_BAD. */
+int check_hear(int answer, enum check_verdict *verdict_r, char why_r[LIMIT_CHECK_WHY_OCTETS + 1]);
+
+/* On the checker's side: takes a question apart. false: outside the table. The caller wipes *check_r. */
+bool check_read(const struct msg *msg, struct check *check_r);
+void check_answer(int answer, enum check_verdict verdict, const char *why);
+
+#endif
