@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import os
 import pathlib
+import re
 import select
 import signal
 import socket
@@ -28,8 +29,14 @@ if not harness.ROOT:
 realm = harness.Realm()
 servers = {name: harness.Server(realm, users=12, isolation=name, auth_processes=1, password_processes=1, store_processes=1)
            for name in ("process", "shared")}
+# Messages by number, as the header has them.
+TYPES = re.search(r"enum msg_type {(.*?)};", (harness.TOP / "server/msg.h").read_text(), re.S).group(1).split(",")
+TYPES = {name.split("=")[0].strip(): number for number, name in enumerate(TYPES)}
 (START, STEP, MORE, DONE, FAIL, OPEN, OPENED, REFUSED, LIST, LISTED, FETCH, MESSAGE, COMMIT, COMMITTED, READY, TAKEN,
- RETIRE) = range(1, 18)
+ RETIRE) = (TYPES["MSG_" + name] for name in (
+     "FRONT_START", "FRONT_STEP", "AUTH_MORE", "AUTH_DONE", "AUTH_FAIL", "AUTH_OPEN", "STORE_OPENED", "STORE_REFUSED",
+     "FRONT_LIST", "STORE_LISTED", "FRONT_FETCH", "STORE_MESSAGE", "FRONT_COMMIT", "STORE_COMMITTED", "CHILD_READY",
+     "CHILD_TAKEN", "PARENT_RETIRE"))
 USERPASS, APOP, KPOP = 0xF0, 0xF1, 0xF2
 ONE, TWO = b"Subject: one\n\nfirst\n", b"Subject: two\n\nsecond\n"
 SYS_PIDFD_GETFD = 438
@@ -98,10 +105,11 @@ def frame(kind, body=b"", zero=0, length=None):
     return struct.pack("=HHI", kind, zero, len(body) if length is None else length) + body
 
 
-def start_body(mechanism, initial=None, protocol=0, tls=1, reserved=0):
+def start_body(mechanism, initial=None, protocol=0, tls=1, bindings=b"\0\0"):
+    """bindings: bits of those offered, how many follow, and for each its type, its length and its octets."""
     peer = bytes(10) + b"\xff\xff" + bytes([127, 0, 0, 1]) + struct.pack("=H", 1)
     has = initial is not None
-    return struct.pack("=QBBBB", 4711, protocol, tls, mechanism, has) + peer + struct.pack("=H", reserved) + (initial or b"")
+    return struct.pack("=QBBBB", 4711, protocol, tls, mechanism, has) + peer + bindings + (initial or b"")
 
 
 def pair():
@@ -151,7 +159,8 @@ def maildrop(server, user):
     end = time.monotonic() + 10
     while True:
         answer = converse(password, start_body(USERPASS, f"{user}\0{PASSWORD}".encode()))
-        assert answer[0] == DONE and answer[1] == user.encode(), answer
+        # No layer, then the name behind its length.
+        assert answer[0] == DONE and answer[1] == struct.pack("=BH", 0, len(user)) + user.encode(), answer
         sock = socket.socket(fileno=answer[2])
         first = get(sock)
         if first[0] == OPENED:
@@ -208,7 +217,7 @@ def garbage(server):
             put(door, frame(START, data), theirs.fileno())
             theirs.close()
             ours.close()
-        for kind in range(0, 20):
+        for kind in range(0, len(TYPES) + 1):
             put(door, frame(kind, bytes(32)))
             ours, theirs = pair()
             put(door, frame(kind, bytes(32)), theirs.fileno())
@@ -222,7 +231,10 @@ def unsound(server):
     before = servants(server)
     token, password = doors(server)
     sound = start_body(APOP)
-    rows = [(token, start_body(APOP, protocol=3)), (token, start_body(APOP, tls=2)), (token, start_body(APOP, reserved=1)),
+    rows = [(token, start_body(APOP, protocol=3)), (token, start_body(APOP, tls=2)), 
+            (token, start_body(APOP, bindings=b"\1\1")), (token, start_body(APOP, bindings=b"\1\1\0\x20x")),
+            (token, start_body(APOP, bindings=b"\1\1\3\1x")), (token, start_body(APOP, bindings=b"\1\1\0\x41" + bytes(65))),
+            (token, start_body(APOP, bindings=b"\7\4" + b"\0\1x" * 4)),
             (token, start_body(99)), (token, start_body(0xFF)), (token, start_body(USERPASS, b"a\0b")),
             (password, sound), (password, start_body(KPOP, b"x")), (password, start_body(0)),
             (token, sound[:11] + b"\2" + sound[12:])]
