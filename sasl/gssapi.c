@@ -15,18 +15,22 @@
 #include <openssl/crypto.h>
 
 #include "context.h"
+#include "layer_export.h"
 #include "library.h"
 
 /* RFC 4752 section 3.3: the layers, as bits of one octet; then the largest message, three octets. */
-#define LAYER_NONE 1u
 #define CHOICE_OCTETS 4u
+_Static_assert((int)LAYER_INTEGRITY == (int)SASLX_LAYER_INTEGRITY &&
+		   (int)LAYER_CONFIDENTIALITY == (int)SASLX_LAYER_CONFIDENTIALITY,
+    "layers have the same bits everywhere");
+_Static_assert(LAYER_EXPORTED_OCTETS <= SASLX_LAYER_OCTETS, "a layer fits where it is left");
 
 enum state { MAKING_CONTEXT = 0, LAST_TOKEN_SENT, LAYERS_OFFERED, OVER };
 
 struct conversation {
 	enum state state;
 	struct context context;
-	uint8_t offered; /* LAYER_ bits */
+	uint8_t offered; /* SASLX_LAYER_ bits */
 };
 
 static int mech_new(void *glob_context, sasl_server_params_t *sparams, const char *challenge,
@@ -57,22 +61,43 @@ static void mech_dispose(void *conn_context, const sasl_utils_t *utils)
 	free(conversation);
 }
 
-/* The layers this exchange may have. There are none yet: the front would have to apply them. */
-static uint8_t layers(const sasl_server_params_t *sparams)
+/*
+ * The layers this exchange may have: those the connection allows and this context can give. Section 3.1: a
+ * client that wants one asks for mutual authentication and for sequence, and for confidentiality if that is
+ * what it wants.
+ */
+static uint8_t layers(const struct context *context, const struct saslx_connection *connection)
 {
-	(void)sparams;
-	return LAYER_NONE;
+	const OM_uint32 integrity = GSS_C_MUTUAL_FLAG | GSS_C_SEQUENCE_FLAG | GSS_C_INTEG_FLAG;
+	unsigned able = SASLX_LAYER_NONE;
+
+	if ((context->flags & integrity) == integrity) {
+		able |= SASLX_LAYER_INTEGRITY;
+		if ((context->flags & GSS_C_CONF_FLAG) != 0)
+			able |= SASLX_LAYER_CONFIDENTIALITY;
+	}
+	/* RFC 5034 section 4 allows a layer inside TLS; it would protect what is protected. */
+	if (connection->tls || connection->layers == 0)
+		return SASLX_LAYER_NONE;
+	return (uint8_t)(connection->layers & able);
 }
 
-static int offer_layers(struct conversation *conversation, const sasl_server_params_t *sparams,
-    struct saslx *exchange, const char **out, unsigned *out_len)
+static int offer_layers(
+    struct conversation *conversation, struct saslx *exchange, const char **out, unsigned *out_len)
 {
 	uint8_t offer[CHOICE_OCTETS] = {0}; /* section 3.3: a size of 0 where there is no layer */
 	gss_buffer_desc plain = {.length = sizeof(offer), .value = offer};
 	OM_uint32 major, minor;
 
-	conversation->offered = layers(sparams);
+	conversation->offered = layers(&conversation->context, &exchange->connection);
+	if (conversation->offered == 0)
+		return context_fail(&conversation->context, exchange,
+		    "no security layer that is allowed here is one the client asked Kerberos for");
 	offer[0] = conversation->offered;
+	if (conversation->offered != SASLX_LAYER_NONE) {
+		offer[2] = LAYER_RECEIVE_OCTETS >> 8;
+		offer[3] = LAYER_RECEIVE_OCTETS & 0xff;
+	}
 	gss_release_buffer(&minor, &conversation->context.sent);
 	major = gss_wrap(&minor, conversation->context.handle, 0, GSS_C_QOP_DEFAULT, &plain, NULL,
 	    &conversation->context.sent);
@@ -85,8 +110,8 @@ static int offer_layers(struct conversation *conversation, const sasl_server_par
 	return SASL_CONTINUE;
 }
 
-static int step_accept(struct conversation *conversation, sasl_server_params_t *sparams,
-    struct saslx *exchange, const char *token, unsigned len, const char **out, unsigned *out_len)
+static int step_accept(struct conversation *conversation, struct saslx *exchange, const char *token,
+    unsigned len, const char **out, unsigned *out_len)
 {
 	struct context *context = &conversation->context;
 	int rc = context_accept_end_point(context, exchange, token, len);
@@ -96,27 +121,55 @@ static int step_accept(struct conversation *conversation, sasl_server_params_t *
 	if (rc != SASL_OK)
 		return rc;
 	if (context->sent.length == 0)
-		return offer_layers(conversation, sparams, exchange, out, out_len);
+		return offer_layers(conversation, exchange, out, out_len);
 	conversation->state = LAST_TOKEN_SENT;
 	return SASL_CONTINUE;
+}
+
+/* Leaves the layer with the exchange, and ends the context: the front goes on with it. */
+static int export_layer(
+    struct conversation *conversation, struct saslx *exchange, uint8_t kind, size_t client_max)
+{
+	struct saslx_layer *layer = &exchange->layer;
+
+	layer->len = layer_export(
+	    &conversation->context.handle, (enum layer_kind)kind, client_max, 1, layer->octets_secret);
+	if (layer->len == 0) {
+		attempt_explain(exchange, true, "GSSAPI: the security layer cannot be exported");
+		return SASL_FAIL;
+	}
+	layer->kind = (enum saslx_layers)kind;
+	return SASL_OK;
+}
+
+static const char *choice_wrong(const struct conversation *conversation, uint8_t kind, size_t client_max)
+{
+	if ((kind & (kind - 1u)) != 0 || (kind & conversation->offered) == 0)
+		return "the client chose a layer that was not offered, or several";
+	/* Without a layer the size should be 0 and means nothing: s-nail always says 65535. */
+	if (kind != SASLX_LAYER_NONE && client_max < LAYER_CLIENT_OCTETS)
+		return "the client takes too little at a time for a security layer";
+	return NULL;
 }
 
 /* The client's choice of layer and whom it wants to be: bit, size, then the name to the end. */
 static int take_choice(struct conversation *conversation, sasl_server_params_t *sparams,
     struct saslx *exchange, const uint8_t *choice, size_t len, sasl_out_params_t *oparams)
 {
+	size_t client_max = (size_t)choice[1] << 16 | (size_t)choice[2] << 8 | choice[3];
 	size_t name_len = len - CHOICE_OCTETS;
 	const char *name = (const char *)choice + CHOICE_OCTETS;
+	const char *wrong = choice_wrong(conversation, choice[0], client_max);
 	int rc;
 
-	if (choice[0] != LAYER_NONE || (choice[0] & conversation->offered) == 0)
-		return context_fail(&conversation->context, exchange,
-		    "the client chose a layer that was not offered, or several");
-	/* Without a layer its size should be 0 and means nothing: s-nail always says 65535. */
+	if (wrong != NULL)
+		return context_fail(&conversation->context, exchange, wrong);
 	/* Older curl counts the end of its string. */
 	if (name_len > 0 && name[name_len - 1] == '\0')
 		name_len--;
 	rc = context_finish(&conversation->context, exchange, sparams, name, name_len, oparams);
+	if (rc == SASL_OK && choice[0] != SASLX_LAYER_NONE)
+		rc = export_layer(conversation, exchange, choice[0], client_max);
 	if (rc == SASL_OK)
 		conversation->state = OVER;
 	return rc;
@@ -161,13 +214,13 @@ static int mech_step(void *conn_context, sasl_server_params_t *sparams, const ch
 		return SASL_BADPARAM;
 	switch (conversation->state) {
 	case MAKING_CONTEXT:
-		return step_accept(conversation, sparams, exchange, in, in_len, out, out_len);
+		return step_accept(conversation, exchange, in, in_len, out, out_len);
 	case LAST_TOKEN_SENT:
 		/* RFC 4752 section 3.1: the client answers our last token with an empty response. */
 		if (in_len != 0)
 			return context_fail(
 			    &conversation->context, exchange, "a token after the context was made");
-		return offer_layers(conversation, sparams, exchange, out, out_len);
+		return offer_layers(conversation, exchange, out, out_len);
 	case LAYERS_OFFERED:
 		return step_choice(conversation, sparams, exchange, &token, oparams);
 	case OVER:

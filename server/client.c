@@ -139,6 +139,14 @@ static bool step_starttls(struct client *client)
 	return false;
 }
 
+/* What the client sent behind its last response waits in the stream, and is of the layer. */
+static bool step_layer(struct client *client)
+{
+	bool begun = stream_start_layer(client->stream, session_take_layer(client->session)) == 0;
+	client->outcome = begun ? OUTCOME_INPUT : OUTCOME_DROP;
+	return true;
+}
+
 static bool step(struct client *client)
 {
 	switch (client->outcome) {
@@ -158,6 +166,8 @@ static bool step(struct client *client)
 		return step_stream(client);
 	case OUTCOME_STARTTLS:
 		return step_starttls(client);
+	case OUTCOME_LAYER:
+		return step_layer(client);
 	case OUTCOME_CLOSE:
 		client->phase = PHASE_CLOSING;
 		return false;
@@ -245,13 +255,20 @@ static void arm(struct client *client)
 		timer_set(client, at);
 }
 
+/* Also after each step: octets that were here already may turn out to be unsound as they are taken. */
+static void note_end(struct client *client)
+{
+	client->eof = stream_state(client->stream) != STREAM_OK;
+	if (stream_mute(client->stream) && client->mail_waits && client->phase == PHASE_SESSION)
+		client->outcome = OUTCOME_DROP;
+}
+
 static void pump(struct client *client, bool readable, bool writable)
 {
 	size_t before = stream_output_pending(client->stream);
 	bool handshaking = stream_handshaking(client->stream);
-	client->eof = stream_pump(client->stream, readable, writable) != STREAM_OK;
-	if (stream_mute(client->stream) && client->mail_waits && client->phase == PHASE_SESSION)
-		client->outcome = OUTCOME_DROP;
+	stream_pump(client->stream, readable, writable);
+	note_end(client);
 	if (stream_output_pending(client->stream) == 0)
 		client->mail_waits = false;
 	if (before == 0 || stream_output_pending(client->stream) < before)
@@ -266,7 +283,7 @@ void client_run(struct client *client)
 	for (unsigned turn = 0;; turn++) {
 		size_t before;
 		while (client->phase == PHASE_SESSION && step(client))
-			continue;
+			note_end(client);
 		if (!session_conversing(client->session))
 			client_close_conversation(client);
 		if (!session_maildrop(client->session))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "server/client_private.h"
 
+#include <openssl/crypto.h>
 #include <unistd.h>
 
 #include "server/child.h"
@@ -124,6 +125,7 @@ static void on_conversation(evutil_socket_t fd, short what, void *arg)
 			client->maildrop_event = watch(client, msg.fd, on_maildrop);
 		}
 		client->outcome = session_auth(client->session, &msg, &out, now_msecs());
+		OPENSSL_cleanse(msg_room, msg.len); /* the keys of a layer */
 	} else {
 		client_close_conversation(client);
 		client->outcome = session_auth_lost(client->session, &out, now_msecs());

@@ -54,9 +54,10 @@ struct config {
 	char **services;         /* ticket services accepted; default pop, pop3 */
 	char **mechanisms;       /* in the order of CAPA; NULL-terminated; at most LIMIT_MECHANISMS_COUNT */
 	size_t mechanism_count;
-	char **plugins;   /* a site's own SASL plug-ins: absolute paths, NULL-terminated */
-	char *plugin_dir; /* the stock ones */
-	bool user_pass;   /* USER and PASS on POP3 and POP3S */
+	char **plugins;         /* a site's own SASL plug-ins: absolute paths, NULL-terminated */
+	char *plugin_dir;       /* the stock ones */
+	unsigned gssapi_layers; /* enum saslx_layers: those GSSAPI may offer without TLS */
+	bool user_pass;         /* USER and PASS on POP3 and POP3S */
 	bool apop;
 	enum plaintext plaintext;
 	char **passwords;     /* who knows them, in the order they are asked: secrets, kerberos, saslauthd */

@@ -20,6 +20,8 @@
 #define AT(field) #field, .offset = offsetof(struct config, field)
 static const char *const isolations[] = {"process", "shared", NULL};
 static const char *const plaintexts[] = {"tls", "loopback", "always", NULL};
+/* In the order of the bits of enum saslx_layers. */
+static const char *const layers[] = {"none", "integrity", "confidentiality", NULL};
 static const char *const log_targets[] = {"stderr", "syslog", NULL};
 static const char *const default_services[] = {"pop", "pop3", NULL};
 static const char *const default_mechanisms[] = {
@@ -54,6 +56,7 @@ static const struct config_key keys[] = {
     LIST(mechanisms, default_mechanisms, 0, LIMIT_MECHANISMS_COUNT, config_check_mechanism),
     LIST(plugins, no_list, 0, PLUGINS_COUNT, config_check_code),
     STRING(plugin_dir, KPOPD_SASL_PLUGIN_DIR, config_check_path),
+    SET(gssapi_layers, layers, layers),
     BOOL(user_pass, true),
     BOOL(apop, false),
     WORD(plaintext, "tls", plaintexts),

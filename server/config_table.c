@@ -8,7 +8,7 @@
 /* Whether it is a list in the file, whatever becomes of it. */
 static bool is_list(const struct config_key *key)
 {
-	return key->kind == KIND_LIST || key->kind == KIND_NETWORKS;
+	return key->kind == KIND_LIST || key->kind == KIND_NETWORKS || key->kind == KIND_SET;
 }
 
 const struct config_key *config_table_find(const struct config_key *table, size_t count, const char *name)
@@ -76,9 +76,12 @@ static int check_value(struct config_place *place, int line, const struct config
 	switch (key->kind) {
 	case KIND_LIST:
 	case KIND_NETWORKS:
+	case KIND_SET:
 		if (last >= key->max)
 			return config_fail(
 			    place, line, "%s: more than %u values; leave some out", key->name, key->max);
+		if (key->kind == KIND_SET)
+			return check_word(place, line, key, cfg_opt_getnstr(opt, last));
 		/* fall through */
 	case KIND_STRING:
 	case KIND_LITERAL:
@@ -211,6 +214,18 @@ static int make_networks(const struct config_key *key, cfg_opt_t *opt, struct ne
 	return networks_r->entries != NULL ? 0 : -1;
 }
 
+/* Each was checked as it was read. */
+static unsigned make_set(const struct config_key *key, cfg_opt_t *opt)
+{
+	unsigned bits = 0;
+
+	for (unsigned i = 0; given(opt) && i < cfg_opt_size(opt); i++)
+		bits |= 1u << word_index(key->words, cfg_opt_getnstr(opt, i));
+	for (size_t i = 0; !given(opt) && key->list[i] != NULL; i++)
+		bits |= 1u << word_index(key->words, key->list[i]);
+	return bits;
+}
+
 /* One value to its place. -1: no memory. */
 static int store_value(const struct config_key *key, cfg_opt_t *opt, void *base)
 {
@@ -228,6 +243,9 @@ static int store_value(const struct config_key *key, cfg_opt_t *opt, void *base)
 		return *(char ***)(void *)at != NULL ? 0 : -1;
 	case KIND_NETWORKS:
 		return make_networks(key, opt, (struct networks *)(void *)at);
+	case KIND_SET:
+		*(unsigned *)(void *)at = make_set(key, opt);
+		break;
 	case KIND_NUMBER:
 		*(unsigned *)(void *)at = (unsigned)cfg_opt_getnint(opt, 0);
 		break;

@@ -18,6 +18,7 @@ enum config_kind {
 	KIND_LITERAL, /* a string that must be written in single quotes */
 	KIND_LIST,
 	KIND_NETWORKS,
+	KIND_SET, /* a list of words, each a bit */
 	KIND_NUMBER,
 	KIND_PORT,
 	KIND_BOOL,
@@ -55,6 +56,12 @@ struct config_key {
 	{                                                                                               \
 		.name = AT(field), .kind = KIND_NETWORKS, .list = (fallback), .max = CONFIG_LIST_COUNT, \
 		.check = config_check_network                                                           \
+	}
+/* The bit of a word is 1 << its place. */
+#define SET(field, fallback, choice)                                               \
+	{                                                                          \
+		.name = AT(field), .kind = KIND_SET, .list = (fallback), .min = 1, \
+		.max = sizeof(choice) / sizeof((choice)[0]) - 1, .words = (choice) \
 	}
 #define NUMBER(field, fallback, least, most)                                                                \
 	{                                                                                                   \

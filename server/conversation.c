@@ -370,6 +370,7 @@ struct conversation *conversation_start(struct auth *auth, const struct msg *sta
 	}
 	c->protocol = (enum protocol)protocol;
 	c->tls = c->connection.tls = tls != 0;
+	c->connection.layers = c->tls ? SASLX_LAYER_NONE : auth->config->gssapi_layers;
 	if (c->mechanism == MECHANISM_KPOP)
 		kpop_start(c, initial, len, reply_r);
 	else

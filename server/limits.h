@@ -29,6 +29,9 @@
 
 /* What a front holds for a client that does not read: one piece of a message and the lines round it. */
 #define LIMIT_OUTPUT_OCTETS 32768u
+/* A record of a security layer: large enough to be rare, small enough to be kept for a client that does not
+ * read; a quarter of what libsasl's clients take. */
+#define LIMIT_RECORD_OCTETS 16384u
 /* A handler that writes one reply may begin when this much is free. */
 #define LIMIT_OUTPUT_ROOM_OCTETS 1024u
 

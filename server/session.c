@@ -33,6 +33,9 @@ enum outcome session_leave(struct session *session, enum outcome outcome)
 {
 	if (session->broken)
 		outcome = OUTCOME_DROP;
+	/* A layer takes effect with a maildrop, or not at all (RFC 5034 section 4). */
+	if (session->phase != PHASE_OPENING && outcome != OUTCOME_LAYER)
+		layer_free(&session->layer);
 	if (outcome == OUTCOME_CLOSE || outcome == OUTCOME_DROP) {
 		session->phase = PHASE_CLOSED;
 		session->conversing = false;
@@ -74,6 +77,7 @@ void session_free(struct session **session)
 	auth_token_clear(&s->token);
 	sendauth_free(&s->sendauth);
 	multiline_clear(s);
+	layer_free(&s->layer);
 	free(s->marks);
 	OPENSSL_cleanse(s, sizeof *s);
 	free(s);
@@ -324,7 +328,7 @@ enum outcome session_input(struct session *session, const uint8_t *buf, size_t l
 	*used_r = 0;
 	bool takes = session->phase == PHASE_HANDSHAKE || session->phase == PHASE_AUTHORIZATION ||
 		     session->phase == PHASE_TOKEN || session->phase == PHASE_TRANSACTION;
-	if (!takes || session->stream != STREAM_NONE)
+	if (!takes || session->outcome == OUTCOME_LAYER || session->stream != STREAM_NONE)
 		return session_unmoved(session);
 	session_enter(session, out, now_msecs);
 	if (len == 0)
@@ -334,6 +338,14 @@ enum outcome session_input(struct session *session, const uint8_t *buf, size_t l
 	if (session->phase == PHASE_TOKEN)
 		return session_leave(session, session_token_input(session, buf, len, used_r));
 	return session_leave(session, line_input(session, buf, len, used_r));
+}
+
+struct layer *session_take_layer(struct session *session)
+{
+	struct layer *layer = session->layer;
+	session->layer = NULL;
+	session->outcome = OUTCOME_INPUT;
+	return layer;
 }
 
 enum outcome session_injected(struct session *session)

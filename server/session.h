@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sasl/layer.h"
 #include "server/config.h"
 #include "server/msg.h"
 
@@ -27,6 +28,8 @@ enum outcome {
 	OUTCOME_STORE,  /* send session_request to the store, wait for its answer */
 	OUTCOME_STREAM, /* a long answer: call session_fill whenever there is room */
 	OUTCOME_STARTTLS, /* send what is written, begin TLS, then call session_tls_started */
+	OUTCOME_LAYER,    /* what is written goes out in clear; all behind it, both ways, goes through
+			     session_take_layer's layer; then as after OUTCOME_INPUT */
 	OUTCOME_CLOSE,    /* send what is written, then close (linger: session_lingers) */
 	OUTCOME_DROP,     /* close now, without another octet */
 };
@@ -68,6 +71,9 @@ size_t session_input_limit(const struct session *session);
 /* Set for STLS: octets of the client behind the STLS line were there before our answer; always OUTCOME_DROP.
  */
 enum outcome session_injected(struct session *session);
+
+/* After OUTCOME_LAYER, once: the caller's from now on. */
+struct layer *session_take_layer(struct session *session);
 
 /* The message to send after OUTCOME_AUTH or OUTCOME_STORE; the body lives until the next call. */
 struct session_request {

@@ -346,15 +346,30 @@ static void name_login(struct session *session)
 	snprintf(session->login, sizeof session->login, "%s", name);
 }
 
+/* kind 0: none is wanted. false: it is not one we can have here. */
+static bool take_layer(struct session *session, uint8_t kind, const uint8_t *octets_secret, size_t len)
+{
+	session->layer_name[0] = 0;
+	if (kind == 0)
+		return len == 0;
+	layer_free(&session->layer);
+	session->layer = session->tls ? NULL : layer_import(octets_secret, len);
+	if (session->layer == NULL)
+		return false;
+	snprintf(session->layer_name, sizeof session->layer_name, "%s", layer_description(session->layer));
+	return true;
+}
+
 static enum outcome done(struct session *session, const struct msg *msg)
 {
 	struct msg_reader r = {.buf = msg->body, .len = msg->len};
 	size_t layer_len;
-	uint8_t layer = msg_get_u8(&r);
+	uint8_t kind = msg_get_u8(&r);
 	uint16_t len = msg_get_u16(&r);
 	const uint8_t *user = msg_get_bytes(&r, len);
-	msg_get_rest(&r, &layer_len);
-	if (!msg_end(&r) || len == 0 || len > LIMIT_USER_OCTETS || layer != 0 || layer_len != 0)
+	const uint8_t *layer = msg_get_rest(&r, &layer_len);
+	if (!msg_end(&r) || len == 0 || len > LIMIT_USER_OCTETS ||
+	    !take_layer(session, kind, layer, layer_len))
 		return session_auth_given_up(session);
 	memcpy(session->user, user, len);
 	session->user[len] = 0;

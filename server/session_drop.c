@@ -166,7 +166,7 @@ enum outcome session_open_answer(struct session *session, const struct msg *msg)
 	session->logged_in = true;
 	session->since = session->now;
 	session_ok(session, "%u messages (%llu octets)", session->count, left_octets(session));
-	return OUTCOME_INPUT;
+	return session->layer != NULL ? OUTCOME_LAYER : OUTCOME_INPUT;
 }
 
 /* The answer to LIST or UIDL with argument, or to a DELE that did not know the size. */

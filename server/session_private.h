@@ -95,6 +95,8 @@ struct session {
 	bool versions_right;              /* KPOP: the client waits for Kerberos' answer, not for text */
 	char user[LIMIT_USER_OCTETS + 1]; /* of USER, then of auth's answer */
 	char login[24];                   /* how: for the summary */
+	struct layer *layer;              /* agreed on, but not begun yet */
+	char layer_name[64];              /* "": none */
 
 	/* maildrop */
 	bool maildrop, logged_in;

@@ -64,8 +64,10 @@ const char *session_summary(const struct session *session)
 		    session->auth_failures, session->bad_commands);
 		return session->summary;
 	}
-	snprintf(s->summary, sizeof s->summary, "user=%s auth=%s messages=%u retr=%u/%llu top=%u dele=%u",
-	    session->user, session->login, session->count, session->retr_count,
+	snprintf(s->summary, sizeof s->summary,
+	    "user=%s auth=%s%s%s%s messages=%u retr=%u/%llu top=%u dele=%u", session->user, session->login,
+	    session->layer_name[0] != 0 ? " layer=\"" : "", session->layer_name,
+	    session->layer_name[0] != 0 ? "\"" : "", session->count, session->retr_count,
 	    (unsigned long long)session->retr_octets, session->top_count, session->removed_count);
 	return session->summary;
 }

@@ -12,6 +12,7 @@
 #include <openssl/err.h>
 
 #include "server/buffer.h"
+#include "server/records.h"
 #include "server/tls.h"
 
 /* An ordinary command fits; a client that sends nothing has no buffer at all. */
@@ -24,6 +25,7 @@
 struct stream {
 	int fd;
 	SSL *ssl;
+	struct records *records; /* NULL: no security layer */
 	bool handshaking, tls;
 	bool read_wants_write, write_wants_read; /* what TLS waits for, crosswise */
 	enum stream_event ended;                 /* sticky: once not STREAM_OK, nothing is read any more */
@@ -72,6 +74,7 @@ void stream_free(struct stream **stream)
 	SSL_free(s->ssl);
 	ERR_clear_error();
 	close(s->fd);
+	records_free(&s->records);
 	buffer_release(&s->in);
 	buffer_release(&s->out);
 	OPENSSL_cleanse(s, sizeof(*s));
@@ -121,7 +124,7 @@ static long watch_hello(
 int stream_start_tls(struct stream *stream, SSL_CTX *context)
 {
 	/* What came in clear must not be read as if it were protected, nor the other way round. */
-	if (stream->ssl != NULL || stream->in.len > 0 || stream->out.len > 0)
+	if (stream->ssl != NULL || stream->records != NULL || stream->in.len > 0 || stream->out.len > 0)
 		return -1;
 	buffer_release(&stream->in);
 	ERR_clear_error();
@@ -136,6 +139,16 @@ int stream_start_tls(struct stream *stream, SSL_CTX *context)
 	BIO_set_callback_ex(SSL_get_rbio(stream->ssl), watch_hello);
 	SSL_set_accept_state(stream->ssl);
 	stream->handshaking = true;
+	return 0;
+}
+
+int stream_start_layer(struct stream *stream, struct layer *layer)
+{
+	if (layer == NULL || stream->ssl != NULL || stream->records != NULL ||
+	    (stream->records = records_new(layer, &stream->in, &stream->out)) == NULL) {
+		layer_free(&layer);
+		return -1;
+	}
 	return 0;
 }
 
@@ -243,6 +256,52 @@ static size_t read_clear(struct stream *stream, uint8_t *octets, size_t size)
 	return 0;
 }
 
+/* Text of the records that are here; 0: none, or the end. */
+static size_t take_records(struct stream *stream, uint8_t *octets, size_t size)
+{
+	const char *why;
+	size_t done = records_take(stream->records, octets, size, &why);
+
+	if (why != NULL)
+		fail(stream, "security layer: %s", why);
+	return done;
+}
+
+/* One look at the socket at most: records may carry nothing, and others wait for their turn. */
+static size_t read_records(struct stream *stream, uint8_t *octets, size_t size)
+{
+	size_t room, done;
+	uint8_t *at;
+
+	if (records_pending(stream->records))
+		return take_records(stream, octets, size);
+	at = records_room(stream->records, &room);
+	if (at == NULL) {
+		fail(stream, "no memory");
+		return 0;
+	}
+	done = read_clear(stream, at, room);
+	records_received(stream->records, done);
+	if (done == 0 && stream->ended == STREAM_EOF && records_partial(stream->records))
+		fail(stream, "security layer: closed in the middle of a record");
+	return done == 0 ? 0 : take_records(stream, octets, size);
+}
+
+/* Whether there is input that no socket will tell of. */
+static bool held(const struct stream *stream)
+{
+	if (stream->records != NULL)
+		return records_pending(stream->records);
+	return stream->tls && SSL_pending(stream->ssl) > 0;
+}
+
+static size_t read_some(struct stream *stream, uint8_t *octets, size_t size)
+{
+	if (stream->records != NULL)
+		return read_records(stream, octets, size);
+	return stream->tls ? read_tls(stream, octets, size) : read_clear(stream, octets, size);
+}
+
 /* Room at the end of the input buffer, within the limit; grows by doubling. 0: full, or no memory. */
 static size_t input_room(struct stream *stream)
 {
@@ -270,10 +329,10 @@ static void pump_input(struct stream *stream)
 	while (stream->ended == STREAM_OK && (room = input_room(stream)) > 0) {
 		uint8_t *at = buffer_end(&stream->in);
 
-		done = stream->tls ? read_tls(stream, at, room) : read_clear(stream, at, room);
+		done = read_some(stream, at, room);
 		buffer_added(&stream->in, done);
 		/* A short read has most likely emptied the socket; if not, the loop says so at once. */
-		if (done < room && (!stream->tls || SSL_pending(stream->ssl) == 0))
+		if (done < room && !held(stream))
 			break;
 	}
 	if (stream->in.len == 0)
@@ -281,17 +340,17 @@ static void pump_input(struct stream *stream)
 }
 
 /*
- * What TLS has decrypted already is in no socket, so no loop would wake us for it: it is moved whenever
- * there is room again. Such a read touches neither socket nor clock.
+ * What TLS has decrypted already, and whole records of a layer, are in no socket, so no loop would wake us
+ * for them: they are moved whenever there is room again. Such a read touches neither socket nor clock.
  */
 static void refill(struct stream *stream)
 {
-	while (stream->tls && stream->ended == STREAM_OK && SSL_pending(stream->ssl) > 0) {
+	while (stream->ended == STREAM_OK && held(stream)) {
 		size_t room = input_room(stream), done;
 
 		if (room == 0)
 			break;
-		done = read_tls(stream, buffer_end(&stream->in), room);
+		done = read_some(stream, buffer_end(&stream->in), room);
 		if (done == 0)
 			break;
 		buffer_added(&stream->in, done);
@@ -344,22 +403,40 @@ static size_t write_clear(struct stream *stream, const uint8_t *octets, size_t l
 	return 0;
 }
 
+/* Octets for the socket as they are. NULL: none. */
+static const uint8_t *next_output(struct stream *stream, size_t *len_r)
+{
+	struct buffer *out = &stream->out;
+	const char *why = NULL;
+	const uint8_t *at = NULL;
+
+	*len_r = out->len;
+	if (stream->records != NULL)
+		at = records_to_send(stream->records, out, len_r, &why);
+	else if (out->len > 0)
+		at = out->octets + out->start;
+	if (why != NULL)
+		fail(stream, "security layer: %s", why);
+	return at;
+}
+
 /* Also after the client's EOF: it may have closed only its sending half, and waits for our answers. */
 static void pump_output(struct stream *stream)
 {
-	struct buffer *out = &stream->out;
+	const uint8_t *at;
+	size_t len, done;
 
-	while (out->len > 0 && !stream->mute) {
-		const uint8_t *at = out->octets + out->start;
-		size_t done =
-		    stream->tls ? write_tls(stream, at, out->len) : write_clear(stream, at, out->len);
-
+	while (!stream->mute && (at = next_output(stream, &len)) != NULL) {
+		done = stream->tls ? write_tls(stream, at, len) : write_clear(stream, at, len);
 		if (done == 0)
 			break;
-		buffer_drop(out, done);
+		if (stream->records != NULL)
+			records_sent(stream->records, done);
+		else
+			buffer_drop(&stream->out, done);
 	}
-	if (out->len == 0 || stream->mute)
-		buffer_release(out);
+	if (stream->out.len == 0 || stream->mute)
+		buffer_release(&stream->out);
 }
 
 enum stream_event stream_pump(struct stream *stream, bool readable, bool writable)
@@ -372,6 +449,11 @@ enum stream_event stream_pump(struct stream *stream, bool readable, bool writabl
 		pump_input(stream);
 	if (writable || (readable && stream->write_wants_read) || stream->mute)
 		pump_output(stream);
+	return stream->ended;
+}
+
+enum stream_event stream_state(const struct stream *stream)
+{
 	return stream->ended;
 }
 
@@ -389,7 +471,7 @@ bool stream_wants_write(const struct stream *stream)
 	if (stream->ended == STREAM_ERROR)
 		return false;
 	return stream->read_wants_write ||
-	       (stream->out.len > 0 && !stream->handshaking && !stream->write_wants_read);
+	       (stream_output_pending(stream) > 0 && !stream->handshaking && !stream->write_wants_read);
 }
 
 const uint8_t *stream_input(const struct stream *stream, size_t *len_r)
@@ -455,5 +537,7 @@ void stream_produced(struct stream *stream, size_t len)
 
 size_t stream_output_pending(const struct stream *stream)
 {
-	return stream->out.len;
+	size_t unsent = stream->records != NULL && !stream->mute ? records_unsent(stream->records) : 0;
+
+	return stream->out.len + unsent;
 }

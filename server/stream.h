@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * stream: one client connection, plain or TLS, behind one opaque type.
+ * stream: one client connection, plain, TLS or under a security layer, behind one opaque type.
  *
  * For the front. Non-blocking; knows no loop: it says which readiness it waits for. Input is a buffer the
  * owner looks into (a view, no copy) and consumes from; it grows only as far as the owner allows.
@@ -16,12 +16,13 @@
 #include <stdint.h>
 #include <openssl/ssl.h>
 
+#include "sasl/layer.h"
 #include "server/limits.h"
 
 enum stream_event {
 	STREAM_OK = 0,     /* made what progress it could */
 	STREAM_EOF = -1,   /* the client closed (TLS: with close_notify) */
-	STREAM_ERROR = -2, /* reset, TLS alert, TLS truncation: see stream_why */
+	STREAM_ERROR = -2, /* reset, TLS alert, TLS truncation, unsound record: see stream_why */
 };
 
 struct stream;
@@ -38,6 +39,12 @@ int stream_fd(const struct stream *stream);
 int stream_start_tls(struct stream *stream, SSL_CTX *context);
 bool stream_handshaking(const struct stream *stream);
 bool stream_tls(const struct stream *stream); /* the handshake is done */
+/*
+ * Takes layer over and begins it, in the place of TLS (RFC 5034 section 4): output that waits still goes out
+ * in clear, input that waits was sent under the layer. -1: no memory, or TLS or a layer is on already; layer
+ * is freed.
+ */
+int stream_start_layer(struct stream *stream, struct layer *layer);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384", or "clear". */
 const char *stream_description(const struct stream *stream);
 
@@ -52,6 +59,8 @@ enum stream_event stream_pump(struct stream *stream, bool readable, bool writabl
  * comes is thrown away. When a write failed, input goes on until its own end: a QUIT that came is not lost.
  */
 bool stream_mute(const struct stream *stream);
+enum stream_event stream_state(
+    const struct stream *stream);                     /* what the last pump said, or has happened since */
 bool stream_wants_read(const struct stream *stream);  /* room for input, or TLS wants it */
 bool stream_wants_write(const struct stream *stream); /* output is waiting, or TLS wants it */
 const char *stream_why(const struct stream *stream);

@@ -77,6 +77,8 @@ static void test_defaults(void **state)
 	assert_list(config->plugins, "");
 	assert_int_equal(config->isolation, ISOLATION_PROCESS);
 	assert_int_equal(config->plaintext, PLAINTEXT_TLS);
+	assert_int_equal(
+	    config->gssapi_layers, SASLX_LAYER_NONE | SASLX_LAYER_INTEGRITY | SASLX_LAYER_CONFIDENTIALITY);
 	assert_int_equal(config->log_target, LOG_TO_STDERR);
 	assert_true(config->user_pass && !config->apop && !config->implementation && !config->log_debug);
 	assert_int_equal(config->refusal_msecs, 2000);
@@ -109,6 +111,7 @@ static void test_values(void **state)
 			"certificate = /etc/c.pem\nkey = /nonexistent/k.pem\n"
 			"isolation = shared\nplaintext = always\nlog_target = syslog\n"
 			"mechanisms = {\"CRAM-MD5\", GSSAPI}\nservices = { pop }\n"
+			"gssapi_layers = {confidentiality, integrity}\n"
 			"user_pass = false\napop = yes\nlog_debug = on\nimplementation = true\n"
 			"passwords = {saslauthd, secrets}\nkerberos_realm = EXAMPLE.ORG\n"
 			"refusal_msecs = 0\nidle_secs = 601\nsessions = 100000\n"
@@ -127,6 +130,7 @@ static void test_values(void **state)
 	assert_int_equal(config->plaintext, PLAINTEXT_ALWAYS);
 	assert_int_equal(config->log_target, LOG_TO_SYSLOG);
 	assert_list(config->mechanisms, "CRAM-MD5 GSSAPI ");
+	assert_int_equal(config->gssapi_layers, SASLX_LAYER_INTEGRITY | SASLX_LAYER_CONFIDENTIALITY);
 	assert_int_equal(config->mechanism_count, 2);
 	assert_list(config->services, "pop ");
 	assert_list(config->passwords, "saslauthd secrets ");
@@ -265,6 +269,11 @@ static const struct refusal_row refusals[] = {
     {"a check that outlasts the client's patience", "check_secs = 26\n", 1,
 	"check_secs: 26 is out of bounds"},
     {"a mechanism twice", "mechanisms = {PLAIN, PLAIN}\n", 1, "mechanisms: PLAIN is there twice"},
+    {"no layers", "gssapi_layers = {}\n", 1, "gssapi_layers: is empty; write at least 1"},
+    {"an unknown layer", "gssapi_layers = {none, privacy}\n", 1,
+	"gssapi_layers: 'privacy' is none of its values; write one of none, integrity, confidentiality"},
+    {"more layers than there are", "gssapi_layers = {none, none, none, none}\n", 1,
+	"gssapi_layers: more than 3 values"},
     {"no services", "services = {}\n", 1, "services: is empty; write at least 1"},
     {"a service with host", "services = {'pop/localhost'}\n", 1, "services: 'pop/localhost' is no service"},
     {"a relative plug-in", "plugins = {'libx.so'}\n", 1, "plugins: 'libx.so' is no absolute path"},
