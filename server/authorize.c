@@ -30,8 +30,8 @@ void authorize(const struct config *config, struct identity *identity, const str
 	if (decision_r->verdict != VERDICT_USER)
 		return;
 	if (claim->requested[0] != '\0' && strcmp(claim->requested, decision_r->user) != 0)
-		refuse(decision_r, "%s, who is %s here, wants to act as %s", claim->name, decision_r->user,
-		    claim->requested);
+		refuse(decision_r, "%s, who is %s here, wants to act as another user", claim->name,
+		    decision_r->user);
 	else if (!identity_user_valid(decision_r->user, strlen(decision_r->user)))
 		refuse(decision_r, "the name is not one a user here can have");
 }
