@@ -111,6 +111,11 @@ int saslx_init(const struct saslx_config *config, char *why_r, size_t size);
 void saslx_done(void);
 /* Whether the mechanism can work now: plug-in loaded, key in the keytab, secrets given. Also for "APOP". */
 bool saslx_usable(const char *mechanism);
+/*
+ * Whether it would be honest to offer it: usable, and there is a secrets file, if it needs one. A client that
+ * tries all the same hears that the trouble is ours. Also for "USER", the passwords of USER and PASS.
+ */
+bool saslx_works(const char *mechanism);
 
 struct saslx;
 /* connection is copied. NULL: no memory. */

@@ -348,3 +348,32 @@ bool saslx_usable(const char *mechanism)
 	return strcasecmp(mechanism, "EXTERNAL") != 0 && strcasecmp(mechanism, "ANONYMOUS") != 0 &&
 	       strncasecmp(mechanism, scram, sizeof(scram) - 1) != 0 && !binding_is_plus(mechanism);
 }
+
+/* Whether somebody other than the secrets file can tell that a password is right. */
+static bool asks_others(void)
+{
+	const char *const *sources = library_sources();
+
+	for (size_t i = 0; sources[i] != NULL; i++)
+		if (strcmp(sources[i], LIBRARY_SECRETS) != 0)
+			return true;
+	return false;
+}
+
+bool saslx_works(const char *mechanism)
+{
+	bool stored = secrets_exist(library.config.secrets);
+
+	if (strcasecmp(mechanism, "USER") == 0)
+		return library.ready && (stored || asks_others());
+	switch (screen_kind(mechanism)) {
+	case SCREEN_SCRAM:
+	case SCREEN_CRAM_MD5:
+		return stored && saslx_usable(mechanism);
+	case SCREEN_PLAIN:
+	case SCREEN_LOGIN:
+		return (stored || asks_others()) && saslx_usable(mechanism);
+	default:
+		return saslx_usable(mechanism);
+	}
+}

@@ -115,6 +115,11 @@ static int env_open_as_owner(struct secretfile *file)
 	return rc;
 }
 
+bool secretfile_exists(const struct secretfile *file)
+{
+	return access(file->path, F_OK) == 0;
+}
+
 /* For a reader: the file that lies at the path now is open. */
 static int refresh(struct secretfile *file)
 {

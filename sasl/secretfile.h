@@ -21,6 +21,7 @@ struct secretfile;
 /* A writer's file is opened, or made, at once: SECRETS_TEMP. A reader's need not be there yet. */
 int secretfile_open(struct secretfile **file_r, const char *path, bool writer);
 void secretfile_close(struct secretfile **file);
+bool secretfile_exists(const struct secretfile *file); /* now, at its path */
 
 /*
  * The file's key (CREDENTIALS_FILE_KEY_OCTETS) and the record of user (CREDENTIALS_OCTETS; its length in

@@ -16,6 +16,11 @@ struct secrets {
 	struct remembered *remembered; /* only a reader verifies */
 };
 
+bool secrets_exist(const struct secrets *secrets)
+{
+	return secrets != NULL && secretfile_exists(secrets->file);
+}
+
 int secrets_open(struct secrets **secrets_r, const char *path, bool writer)
 {
 	struct secrets *secrets = calloc(1, sizeof(*secrets));

@@ -34,6 +34,8 @@ struct secrets;
  */
 int secrets_open(struct secrets **secrets_r, const char *path, bool writer);
 void secrets_close(struct secrets **secrets);
+/* Whether there is a file at the path just now. NULL: no. */
+bool secrets_exist(const struct secrets *secrets);
 
 /* Adds a user or changes the password; plain: keep the password itself too. _EXISTS, _NO_USER, _INVALID,
  * _TEMP. */

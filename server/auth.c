@@ -330,7 +330,7 @@ static void on_leash(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;
 	(void)what;
-	enum leash_word word = child_hear(fd);
+	enum leash_word word = child_hear(fd, NULL);
 	if (word == LEASH_NOTHING)
 		return;
 	if (word == LEASH_GONE || server->count == 0)
@@ -410,7 +410,7 @@ static uint32_t usable_mechanisms(const struct config *config, bool password)
 	uint32_t bits = 0;
 	for (size_t i = 0; i < config->mechanism_count; i++)
 		if (mechanism_find(config->mechanisms[i])->may_block == password &&
-		    saslx_usable(config->mechanisms[i]))
+		    saslx_works(config->mechanisms[i]))
 			bits |= 1u << i;
 	return bits;
 }
@@ -464,7 +464,10 @@ void auth_main(void *arg, int leash)
 	enter_sandbox(role->config, dir);
 	server.door_event = role_watch(server.base, server.door, on_door, &server);
 	role_watch(server.base, leash, on_leash, &server);
-	role_ready(leash, usable_mechanisms(role->config, role->password), server.auth.kpop != NULL);
+	const struct offers offers = {.mechanisms = usable_mechanisms(role->config, role->password),
+	    .kpop = server.auth.kpop != NULL,
+	    .passwords = role->password && saslx_works("USER")};
+	role_ready(leash, &offers);
 	event_base_dispatch(server.base);
 	role_fail("the event loop ended");
 }

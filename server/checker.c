@@ -94,7 +94,7 @@ static void wait_for_question(const struct server *server, int leash)
 	while (fds[0].revents == 0) {
 		if (poll(fds, 2, -1) < 0)
 			continue;
-		if (fds[1].revents != 0 && child_hear(leash) != LEASH_NOTHING)
+		if (fds[1].revents != 0 && child_hear(leash, NULL) != LEASH_NOTHING)
 			_exit(0);
 	}
 }

@@ -63,12 +63,25 @@ void child_cut(struct child *child)
 	child->leash = -1;
 }
 
-enum leash_word child_hear(int leash)
+enum leash_word child_hear(int leash, struct offers *offers_r)
 {
 	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
 	struct msg msg;
-	int got = msg_recv(leash, MSG_AT_CHILD, buf, sizeof buf, &msg);
-	return got == MSG_AGAIN ? LEASH_NOTHING : got == MSG_OK ? LEASH_RETIRE : LEASH_GONE;
+	unsigned state = MSG_AT_CHILD | (offers_r != NULL ? (unsigned)MSG_AT_FRONT_CHILD : 0);
+	int got = msg_recv(leash, state, buf, sizeof buf, &msg);
+	if (got == MSG_AGAIN)
+		return LEASH_NOTHING;
+	if (got != MSG_OK)
+		return LEASH_GONE;
+	switch (msg.type) {
+	case MSG_PARENT_RETIRE:
+		return LEASH_RETIRE;
+	case MSG_PARENT_OFFERS:
+		return offers_read(&msg, offers_r) ? LEASH_OFFERS : LEASH_GONE;
+	default: /* a ping; one that cannot be answered has been followed by others */
+		(void)msg_send(leash, MSG_CHILD_ALIVE, NULL, 0, -1);
+		return LEASH_NOTHING;
+	}
 }
 
 static int by_number(const void *a, const void *b)

@@ -3,7 +3,8 @@
  * child: a process of ours and the leash that ties it to the one that made it.
  *
  * For master and for the parents of isolation = process. The leash is a message socket: the child says
- * CHILD_READY and CHILD_TAKEN on it, the parent PARENT_RETIRE. Its end of file tells either side that the
+ * CHILD_READY and CHILD_TAKEN on it, the parent PARENT_RETIRE, to fronts PARENT_OFFERS, and now and then
+ * PARENT_PING, which the child answers. Its end of file tells either side that the
  * other is gone; a child then ends at once, so nothing outlives a master that was killed.
  */
 #ifndef KPOPD_SERVER_CHILD_H
@@ -13,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "server/offers.h"
 
 struct child {
 	pid_t pid; /* 0: none */
@@ -33,9 +36,11 @@ void child_cut(struct child *child);
 enum leash_word {
 	LEASH_NOTHING = 0,
 	LEASH_RETIRE,
-	LEASH_GONE, /* the parent is, or cut us off: end */
+	LEASH_OFFERS, /* fronts only: what can be offered has changed */
+	LEASH_GONE,   /* the parent is, or cut us off: end */
 };
-enum leash_word child_hear(int leash);
+/* Answers a ping by itself. offers_r: where LEASH_OFFERS goes; NULL: this child is no front's. */
+enum leash_word child_hear(int leash, struct offers *offers_r);
 
 /* In a child: closes every descriptor above 2 but these (those < 0 are ignored) and the log's. */
 void child_keep(const int *fds, size_t count);

@@ -366,7 +366,7 @@ static struct client *client_new(struct front *front, int fd, enum protocol prot
 	    .timer_at = UINT64_MAX,
 	    .id = front->next_id++};
 	struct session_params params = {.config = front->config,
-	    .offers = front->offers,
+	    .offers = &front->offers,
 	    .protocol = protocol,
 	    .tls = protocol == PROTOCOL_POP3S,
 	    .id = client->id};

@@ -144,8 +144,8 @@ static void on_leash(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;
 	(void)what;
-	enum leash_word word = child_hear(fd);
-	if (word == LEASH_NOTHING)
+	enum leash_word word = child_hear(fd, &server->front.offers);
+	if (word == LEASH_NOTHING || word == LEASH_OFFERS)
 		return;
 	if (word == LEASH_GONE)
 		_exit(0);
@@ -177,7 +177,7 @@ static void serve_many(struct server *server)
 		    role_watch(server->front.base, server->role->listeners->entries[i].fd, on_accept, server);
 	server->accepting = true;
 	role_watch(server->front.base, server->leash, on_leash, server);
-	role_ready(server->leash, 0, false);
+	role_ready(server->leash, NULL);
 	event_base_dispatch(server->front.base);
 	role_fail("the event loop ended");
 }
@@ -192,9 +192,10 @@ static void on_only_client_ended(struct front *front)
 
 static void on_session_leash(evutil_socket_t fd, short what, void *arg)
 {
-	(void)what, (void)arg;
+	struct server *server = arg;
+	(void)what;
 	/* RETIRE: this is the session to finish. */
-	if (child_hear(fd) == LEASH_GONE)
+	if (child_hear(fd, &server->front.offers) == LEASH_GONE)
 		_exit(0);
 }
 
@@ -215,16 +216,27 @@ static int epoll_of_listeners(const struct listeners *listeners, int leash)
 	return epoll;
 }
 
-static int wait_for_client(const struct listeners *listeners, int leash, enum protocol *protocol_r)
+/* Before a client came. */
+static void hear_idle(struct server *server, int leash)
 {
+	enum leash_word word = child_hear(leash, &server->front.offers);
+	if (word == LEASH_RETIRE || word == LEASH_GONE)
+		_exit(0);
+}
+
+static int wait_for_client(struct server *server, int leash, enum protocol *protocol_r)
+{
+	const struct listeners *listeners = server->role->listeners;
 	int epoll = epoll_of_listeners(listeners, leash);
 	for (;;) {
 		struct epoll_event event;
 		int n = epoll_wait(epoll, &event, 1, -1);
 		if (n <= 0)
 			continue;
-		if (event.data.u64 >= listeners->count)
-			_exit(0); /* retired or cut before a client came */
+		if (event.data.u64 >= listeners->count) {
+			hear_idle(server, leash);
+			continue;
+		}
 		const struct listener *listener = &listeners->entries[event.data.u64];
 		int fd = accept_one(listener);
 		if (fd < 0) {
@@ -252,7 +264,7 @@ static void session_main(void *arg, int leash)
 	if (sandbox_tighten(SANDBOX_FRONT, why, sizeof why) < 0)
 		role_fail(why);
 	enum protocol protocol;
-	int fd = wait_for_client(listeners, leash, &protocol);
+	int fd = wait_for_client(server, leash, &protocol);
 	stop_listening(server);
 	if (msg_send(leash, MSG_CHILD_TAKEN, NULL, 0, -1) != MSG_OK)
 		_exit(0);
@@ -295,6 +307,7 @@ void front_main(void *arg, int leash)
 		serve_many(&server);
 	struct parent_config parent = {.run = session_main,
 	    .retired = stop_listening,
+	    .offers = &server.front.offers,
 	    .arg = &server,
 	    .spare = config->spare,
 	    .sessions = config->sessions,

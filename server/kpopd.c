@@ -14,8 +14,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "kpop/apreq.h"
 #include "server/config.h"
 #include "server/folders.h"
+#include "server/keywatch.h"
 #include "server/listeners.h"
 #include "server/log.h"
 #include "server/master.h"
@@ -177,6 +179,28 @@ static int plugins_check(const struct config *config, char *why_r, size_t size)
 	return 0;
 }
 
+static void note(const char *text)
+{
+	printf("kpopd: note: %s\n", text);
+}
+
+/* What is no fault of the configuration, but keeps users out. */
+static void test_keys(const struct config *config)
+{
+	const struct kpop_config kpop_config = {.keytab = config->keytab,
+	    .replay_cache = "/nonexistent",
+	    .services = (const char *const *)config->services};
+	struct kpop *kpop = NULL;
+	char text[1024];
+	environment_clear();
+	setenv("KRB5_CONFIG", config->krb5_conf, 1);
+	if (keywatch_wants_keytab(config) && kpop_open(&kpop, &kpop_config, text, sizeof text) != KPOP_OK)
+		note(text);
+	kpop_close(&kpop);
+	if (keywatch_missing_secrets(config, text, sizeof text))
+		note(text);
+}
+
 /* What start would stumble over and can be seen without changing anything. */
 static int test(const struct config *config, const char *name)
 {
@@ -189,6 +213,7 @@ static int test(const struct config *config, const char *name)
 		return EX_CONFIG;
 	}
 	SSL_CTX_free(tls);
+	test_keys(config);
 	printf("kpopd: %s: the configuration is sound\n", name);
 	return 0;
 }

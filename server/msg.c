@@ -53,7 +53,10 @@ static const struct row {
     [MSG_STORE_COMMITTED] = {0, 0, false, MSG_AT_FRONT_COMMIT},
     [MSG_CHILD_READY] = {5, 5, false, MSG_AT_PARENT},
     [MSG_CHILD_TAKEN] = {0, 0, false, MSG_AT_PARENT},
+    [MSG_CHILD_ALIVE] = {0, 0, false, MSG_AT_PARENT},
     [MSG_PARENT_RETIRE] = {0, 0, false, MSG_AT_CHILD},
+    [MSG_PARENT_OFFERS] = {5, 5, false, MSG_AT_FRONT_CHILD},
+    [MSG_PARENT_PING] = {0, 0, false, MSG_AT_CHILD},
 };
 
 static_assert(

@@ -38,9 +38,13 @@
  *                    fd: the message
  *   FRONT_COMMIT     the marks, one bit a message; ends the maildrop
  *   STORE_COMMITTED  empty; a failure comes as STORE_REFUSED
- *   CHILD_READY      u32 bits of the mechanisms that can work (auth), u8 KPOP can work
+ *   CHILD_READY      u32 bits of the mechanisms that can work (auth), u8 flags: 1 KPOP can work, 2 passwords
+ *                    can be checked (see offers.h)
  *   CHILD_TAKEN      empty: the child has a client and is no longer spare
+ *   CHILD_ALIVE      empty: the answer to PARENT_PING
  *   PARENT_RETIRE    empty: take nothing new, finish what you have, exit
+ *   PARENT_OFFERS    as CHILD_READY: what the server can do from now on
+ *   PARENT_PING      empty: say CHILD_ALIVE
  */
 /* clang-format on */
 #ifndef KPOPD_SERVER_MSG_H
@@ -72,7 +76,10 @@ enum msg_type {
 	MSG_STORE_COMMITTED,
 	MSG_CHILD_READY,
 	MSG_CHILD_TAKEN,
+	MSG_CHILD_ALIVE,
 	MSG_PARENT_RETIRE,
+	MSG_PARENT_OFFERS,
+	MSG_PARENT_PING,
 	MSG_TYPE_COUNT
 };
 
@@ -91,6 +98,7 @@ enum msg_state {
 	MSG_AT_CHILD = 1 << 10,        /* child, on its leash */
 	MSG_AT_CHECKER_DOOR = 1 << 11, /* checker, on the door: a password to check */
 	MSG_AT_AUTH_CHECK = 1 << 12,   /* auth, after AUTH_CHECK */
+	MSG_AT_FRONT_CHILD = 1 << 13,  /* as MSG_AT_CHILD, in a front or a front's child */
 };
 
 /* Why a login or an operation was refused; decides the response code on the wire (RFC 2449, 3206). */

@@ -242,12 +242,24 @@ static void retire_all(struct parent *parent)
 		_exit(0);
 }
 
+/* A child that does not listen will not offer anything either. */
+static void pass_on_offers(struct parent *parent)
+{
+	for (size_t i = 0; i < parent->room; i++)
+		if (parent->slots[i].child.pid != 0 && parent->slots[i].child.leash >= 0)
+			(void)offers_send(
+			    parent->slots[i].child.leash, MSG_PARENT_OFFERS, parent->config->offers);
+}
+
 static void on_leash(evutil_socket_t fd, short what, void *arg)
 {
 	struct parent *parent = arg;
 	(void)what;
-	switch (child_hear(fd)) {
+	switch (child_hear(fd, parent->config->offers)) {
 	case LEASH_NOTHING:
+		return;
+	case LEASH_OFFERS:
+		pass_on_offers(parent);
 		return;
 	case LEASH_RETIRE:
 		retire_all(parent);
@@ -283,7 +295,7 @@ void parent_run(const struct parent_config *config, int leash)
 	role_watch(parent.base, leash, on_leash, &parent);
 	role_watch(parent.base, parent.children_died, on_children_died, &parent);
 	refill(&parent);
-	role_ready(leash, 0, false);
+	role_ready(leash, NULL);
 	event_base_dispatch(parent.base);
 	role_fail("the event loop ended");
 }

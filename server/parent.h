@@ -14,6 +14,8 @@
 struct parent_config {
 	child_fn *run;              /* one session; sends CHILD_TAKEN when it begins */
 	void (*retired)(void *arg); /* in the parent: no child will be made any more; may be NULL */
+	struct offers *offers; /* in the parent: kept as they are now, for the next children; those there are
+				  hear of a change, too. NULL: what children do needs none */
 	void *arg;
 	unsigned spare;         /* ready ones */
 	unsigned sessions;      /* most children; near it there are fewer spare ones */

@@ -77,10 +77,10 @@ static void show_mechanisms(struct session *session)
 /* Whether a command can be used, now or (RFC 2449 section 5) in AUTHORIZATION on this connection. */
 static void show_command(struct session *session, const struct pop3_command *command)
 {
-	bool stls = !session->logged_in && session->params.offers.tls && !session->tls;
+	bool stls = !session->logged_in && session->params.offers->tls && !session->tls;
 	if (command->handler == session_cmd_auth)
 		show_mechanisms(session);
-	else if (command->handler == session_cmd_user   ? session_user_allowed(session)
+	else if (command->handler == session_cmd_user   ? session_user_works(session)
 		 : command->handler == session_cmd_stls ? stls
 							: true)
 		session_line(session, "%s", command->tag);

@@ -29,12 +29,9 @@ struct event *role_watch(struct event_base *base, int fd, event_callback_fn fn, 
 	return event;
 }
 
-void role_ready(int leash, uint32_t mechanisms, bool kpop)
+void role_ready(int leash, const struct offers *offers)
 {
-	uint8_t buf[8];
-	struct msg_writer w = {buf, sizeof buf, 0, false};
-	msg_put_u32(&w, mechanisms);
-	msg_put_u8(&w, kpop);
-	if (msg_send(leash, MSG_CHILD_READY, buf, w.len, -1) != MSG_OK)
+	static const struct offers none;
+	if (offers_send(leash, MSG_CHILD_READY, offers != NULL ? offers : &none) != MSG_OK)
 		role_fail("cannot reach the master");
 }

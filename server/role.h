@@ -13,7 +13,7 @@
 
 #include "server/config.h"
 #include "server/listeners.h"
-#include "server/session.h"
+#include "server/offers.h"
 
 enum { DOOR_CALLER = 0, DOOR_SERVANT = 1 };
 
@@ -44,7 +44,7 @@ void role_begin(const char *name);
 void role_fail(const char *why) __attribute__((noreturn));
 /* Calls fn whenever fd is readable; lasts as long as the process. */
 struct event *role_watch(struct event_base *base, int fd, event_callback_fn fn, void *arg);
-/* Tells the parent that this role serves; offers are auth's. */
-void role_ready(int leash, uint32_t mechanisms, bool kpop);
+/* Tells the parent that this role serves; offers are auth's, NULL for others. */
+void role_ready(int leash, const struct offers *offers);
 
 #endif

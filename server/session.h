@@ -20,6 +20,7 @@
 #include "sasl/layer.h"
 #include "server/config.h"
 #include "server/msg.h"
+#include "server/offers.h"
 
 enum outcome {
 	OUTCOME_INPUT = 0,  /* ready: give it octets of the client (again, if some are left) */
@@ -34,16 +35,9 @@ enum outcome {
 	OUTCOME_DROP,     /* close now, without another octet */
 };
 
-/* What this server can do just now, beyond what the configuration allows. */
-struct offers {
-	uint32_t mechanisms; /* bit i: config->mechanisms[i] works */
-	bool kpop;
-	bool tls; /* a certificate is loaded */
-};
-
 struct session_params {
 	const struct config *config; /* outlives the session */
-	struct offers offers;
+	const struct offers *offers; /* outlives the session, and may change under it */
 	enum protocol protocol;
 	bool tls;      /* TLS is on already (POP3S) */
 	bool loopback; /* for plaintext = loopback */

@@ -29,6 +29,12 @@ bool session_plaintext_allowed(const struct session *session)
 	return session->tls;
 }
 
+bool session_user_works(const struct session *session)
+{
+	bool can = session->params.protocol == PROTOCOL_KPOP || session->params.offers->passwords;
+	return can && session_user_allowed(session);
+}
+
 bool session_user_allowed(const struct session *session)
 {
 	/* On KPOP, USER chooses the mailbox of somebody who has proved who he is: no password is shown. */
@@ -37,18 +43,27 @@ bool session_user_allowed(const struct session *session)
 	return session->config->user_pass && session_plaintext_allowed(session);
 }
 
-bool session_mechanism_allowed(const struct session *session, size_t mechanism)
+/* Whether it may be used on this connection; whether it can, see mechanism_works. */
+static bool mechanism_permitted(const struct session *session, size_t mechanism)
 {
 	if (session->params.protocol == PROTOCOL_KPOP || mechanism >= session->config->mechanism_count ||
 	    mechanism >= LIMIT_MECHANISMS_COUNT)
-		return false;
-	if ((session->params.offers.mechanisms & UINT32_C(1) << mechanism) == 0)
 		return false;
 	const char *name = session->config->mechanisms[mechanism];
 	size_t len = strlen(name);
 	if (len > 5 && strcasecmp(name + len - 5, "-PLUS") == 0 && !session->tls)
 		return false; /* nothing to bind to (RFC 5801 section 5) */
 	return !mechanism_find(name)->plaintext || session_plaintext_allowed(session);
+}
+
+static bool mechanism_works(const struct session *session, size_t mechanism)
+{
+	return (session->params.offers->mechanisms & UINT32_C(1) << mechanism) != 0;
+}
+
+bool session_mechanism_allowed(const struct session *session, size_t mechanism)
+{
+	return mechanism_permitted(session, mechanism) && mechanism_works(session, mechanism);
 }
 
 static bool blocks(const struct session *session, uint8_t mechanism)
@@ -159,7 +174,7 @@ enum outcome session_cmd_stls(struct session *session, const struct pop3_args *a
 	(void)args;
 	if (session->tls)
 		return session_bad(session, "TLS is on already");
-	if (!session->params.offers.tls)
+	if (!session->params.offers->tls)
 		return session_bad(session, "STLS is not offered here");
 	session->phase = PHASE_STARTTLS;
 	session_ok(session, "begin TLS");
@@ -227,10 +242,19 @@ static bool find_mechanism(const struct session *session, const char *name, size
 		const char *have = session->config->mechanisms[i];
 		if (strlen(have) == len && strncasecmp(have, name, len) == 0) {
 			*mechanism_r = (uint8_t)i;
-			return session_mechanism_allowed(session, i);
+			return mechanism_permitted(session, i);
 		}
 	}
 	return false;
+}
+
+/* Configured, but a key or the secrets are missing: no client shall take that for a wrong password. */
+static enum outcome cannot_be_used(struct session *session, uint8_t mechanism)
+{
+	session_refuse(session, REFUSAL_PERM, "%s cannot be used now; tell the administrator",
+	    session->config->mechanisms[mechanism]);
+	return ++session->bad_commands >= LIMIT_BAD_COMMANDS_COUNT ? session_last_words(session)
+								   : OUTCOME_INPUT;
 }
 
 enum outcome session_cmd_auth(struct session *session, const struct pop3_args *args)
@@ -245,6 +269,8 @@ enum outcome session_cmd_auth(struct session *session, const struct pop3_args *a
 		return list_mechanisms(session);
 	if (!find_mechanism(session, name, name_len, &mechanism))
 		return session_bad(session, "mechanism not offered here");
+	if (!mechanism_works(session, mechanism))
+		return cannot_be_used(session, mechanism);
 	if (len == 0)
 		return session_start(session, mechanism, NULL, 0);
 	if (mechanism_find(session->config->mechanisms[mechanism])->server_first)
@@ -277,7 +303,7 @@ enum outcome session_long_auth(struct session *session, const uint8_t *buf, size
 	text = line.text;
 	text_len = line.text_len;
 	if (!pop3_parse_word(&text, &text_len, &name, &name_len, &ended) || !ended ||
-	    !find_mechanism(session, name, name_len, &mechanism) ||
+	    !find_mechanism(session, name, name_len, &mechanism) || !mechanism_works(session, mechanism) ||
 	    mechanism_find(session->config->mechanisms[mechanism])->server_first) {
 		*used_r = line_len;
 		session->discarding = lf == NULL;

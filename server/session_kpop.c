@@ -32,7 +32,7 @@ static enum outcome wrong_port(struct session *session)
 
 static enum outcome versions_right(struct session *session)
 {
-	if (session->params.offers.kpop) {
+	if (session->params.offers->kpop) {
 		session->versions_right = true;
 		say_octet(session, SENDAUTH_ANSWER_OK);
 		return OUTCOME_INPUT;

@@ -148,6 +148,7 @@ enum outcome session_ask_store(struct session *session, enum msg_type type, cons
 /* session_auth.c */
 bool session_plaintext_allowed(const struct session *session);
 bool session_user_allowed(const struct session *session);
+bool session_user_works(const struct session *session); /* what CAPA shows */
 bool session_mechanism_allowed(const struct session *session, size_t mechanism);
 enum outcome session_start(struct session *session, uint8_t mechanism, const void *initial, size_t len);
 void session_forget_login(struct session *session);

@@ -67,7 +67,7 @@ static void wait_for(int fd, int leash, bool serving)
 		if (poll(fds, 2, -1) < 0)
 			continue;
 		if (fds[1].revents != 0) {
-			enum leash_word word = child_hear(leash);
+			enum leash_word word = child_hear(leash, NULL);
 			if (word == LEASH_GONE || (word == LEASH_RETIRE && !serving))
 				_exit(0);
 		}

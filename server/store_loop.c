@@ -224,7 +224,7 @@ static void on_leash(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *loop = arg;
 	(void)what;
-	enum leash_word word = child_hear(fd);
+	enum leash_word word = child_hear(fd, NULL);
 	if (word == LEASH_NOTHING)
 		return;
 	loop->retiring = true;
@@ -254,7 +254,7 @@ void store_loop(const struct config *config, struct store *store, int door, int 
 	loop.door_event = role_watch(loop.base, door, on_door, &loop);
 	role_watch(loop.base, leash, on_leash, &loop);
 	role_watch(loop.base, loop.done_pipe[0], on_done, &loop);
-	role_ready(leash, 0, false);
+	role_ready(leash, NULL);
 	event_base_dispatch(loop.base);
 	role_fail("the event loop ended");
 }

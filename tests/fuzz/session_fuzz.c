@@ -212,9 +212,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .authorization_secs = 180,
 	    .idle_secs = 600,
 	    .kpop_handshake_secs = 30};
-	struct session_params params = {.config = &config,
-	    .offers = {UINT32_MAX, (how & 32) == 0, (how & 64) == 0},
-	    .protocol = (enum protocol)(how % 3)};
+	const struct offers offers = {UINT32_MAX, (how & 32) == 0, (how & 64) == 0, (how & 128) == 0};
+	struct session_params params = {
+	    .config = &config, .offers = &offers, .protocol = (enum protocol)(how % 3)};
 	struct session_output out = room(LIMIT_OUTPUT_ROOM_OCTETS);
 	params.tls = params.protocol == PROTOCOL_POP3S;
 	r.session = session_new(&params, 0);

@@ -136,7 +136,7 @@ static void begin_world(void)
 	must(auths[0].identity != NULL && msg_pair(doors[0]) == 0 && msg_pair(doors[1]) == 0);
 	front = (struct front){.config = &config,
 	    .base = event_base_new(),
-	    .offers = {.mechanisms = UINT32_MAX, .kpop = true},
+	    .offers = {.mechanisms = UINT32_MAX, .kpop = true, .passwords = true},
 	    .token_door = doors[0][DOOR_CALLER],
 	    .password_door = doors[1][DOOR_CALLER],
 	    .ended = ended};

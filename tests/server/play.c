@@ -232,7 +232,7 @@ static void without(struct player *p, const char *value)
 {
 	for (size_t i = 0; i < p->config.mechanism_count; i++) {
 		if (strcmp(p->mechanisms[i], value) == 0)
-			p->params.offers.mechanisms &= ~(UINT32_C(1) << i);
+			p->offers.mechanisms &= ~(UINT32_C(1) << i);
 	}
 }
 
@@ -258,9 +258,13 @@ static bool set(struct player *p, const char *text)
 	} else if (strcmp(text, "no-user-pass") == 0) {
 		p->config.user_pass = false;
 	} else if (strcmp(text, "no-tls") == 0) {
-		p->params.offers.tls = false;
+		p->offers.tls = false;
 	} else if (strcmp(text, "no-kpop") == 0) {
-		p->params.offers.kpop = false;
+		p->offers.kpop = false;
+	} else if (strcmp(text, "no-passwords") == 0) {
+		p->offers.passwords = false;
+	} else if (strcmp(text, "all-works") == 0) {
+		p->offers = (struct offers){UINT32_MAX, true, true, true};
 	} else if (strcmp(text, "loopback") == 0) {
 		p->params.loopback = true;
 	} else if (strcmp(text, "no-implementation") == 0) {
@@ -453,8 +457,9 @@ static void defaults(struct player *p)
 	    .tls_handshake_secs = 30,
 	    .kpop_handshake_secs = 30,
 	    .implementation = true};
+	p->offers = (struct offers){.mechanisms = UINT32_MAX, .kpop = true, .tls = true, .passwords = true};
 	p->params = (struct session_params){.config = &p->config,
-	    .offers = {UINT32_MAX, true, true},
+	    .offers = &p->offers,
 	    .id = 0x1234567890ABCDEF,
 	    .peer = {.address = {[10] = 0xFF, 0xFF, 192, 0, 2, 7}, .port = 40000}};
 	p->now = 1000000;

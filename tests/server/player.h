@@ -21,6 +21,7 @@ struct player {
 	struct listener_config listener;
 	char *mechanisms[LIMIT_MECHANISMS_COUNT + 1];
 	char mechanism_text[1024];
+	struct offers offers;
 	struct session_params params;
 	struct session *session;
 	enum outcome outcome;

@@ -160,8 +160,8 @@ static void listed(struct bench *b)
 
 static void begin(struct bench *b, enum protocol protocol)
 {
-	struct session_params params = {
-	    .config = &with_apop, .offers = {UINT32_MAX, true, true}, .protocol = protocol};
+	static const struct offers all = {UINT32_MAX, true, true, true};
+	struct session_params params = {.config = &with_apop, .offers = &all, .protocol = protocol};
 	struct session_output out = room(b, LIMIT_OUTPUT_ROOM_OCTETS);
 	b->session = session_new(&params, 0);
 	assert_non_null(b->session);
