@@ -36,12 +36,14 @@ static int run(const char *format, ...)
 static bool get_ticket(void)
 {
 	krb5_creds wanted = {0};
-	krb5_ccache cache;
+	krb5_ccache cache = NULL;
 	bool got = krb5_init_context(&krb5) == 0 && krb5_cc_default(krb5, &cache) == 0 &&
 		   krb5_cc_get_principal(krb5, cache, &wanted.client) == 0 &&
 		   krb5_parse_name(krb5, "pop/localhost", &wanted.server) == 0 &&
 		   krb5_get_credentials(krb5, 0, cache, &wanted, &ticket) == 0;
 	krb5_free_cred_contents(krb5, &wanted);
+	if (cache != NULL)
+		krb5_cc_close(krb5, cache);
 	return got;
 }
 
@@ -79,7 +81,8 @@ static size_t append(uint8_t *token_r, size_t used, const void *octets, size_t l
 {
 	if (len > TOKEN_OCTETS - used)
 		return 0;
-	memcpy(token_r + used, octets, len);
+	if (len > 0)
+		memcpy(token_r + used, octets, len);
 	return used + len;
 }
 
