@@ -51,7 +51,8 @@ struct talk {
 	int fd;
 	size_t caller;
 	struct event *event, *timer; /* timer: the end of it, or the time of the next thing to do */
-	bool known;                  /* who the user is; the store's door was full */
+	bool known;                  /* who the user is; his answer, or the store's door, has to wait */
+	bool waits;                  /* for its turn to be checked */
 	uint64_t started_msecs;
 	uint8_t *refusal; /* waits for its time */
 	size_t refusal_len;
@@ -77,7 +78,24 @@ static void talk_free(struct talk *talk)
 
 /* ---- answers ---- */
 
+/* The last moment at which an honest front may still have something to say. */
+static struct timeval longest(const struct config *config)
+{
+	return (struct timeval){.tv_sec = (time_t)config->authorization_secs + LIMIT_AUTH_WAIT_MSECS / 1000};
+}
+
 static void done(struct talk *talk);
+static void answer(struct talk *talk, const struct reply *reply);
+
+static void try_again(struct talk *talk)
+{
+	const struct timeval end = longest(talk->server->auth.config);
+	struct reply reply;
+	talk->waits = false;
+	event_add(talk->timer, &end);
+	conversation_again(talk->conversation, &reply);
+	answer(talk, &reply);
+}
 
 /* A refusal's time has come, or the store's door may have room; or the front does not know when to give up.
  */
@@ -89,11 +107,29 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		done(talk);
 		return;
 	}
+	if (talk->waits) {
+		try_again(talk);
+		return;
+	}
 	if (talk->refusal == NULL)
 		log_warning("given up, no word from the front: %s", conversation_text(talk->conversation));
 	else
 		msg_send(talk->fd, MSG_AUTH_FAIL, talk->refusal, talk->refusal_len, -1);
 	talk_free(talk);
+}
+
+/* Who is guessed at is answered later and later, whatever the answer. */
+static uint64_t delay_left(const struct talk *talk)
+{
+	uint64_t delay = conversation_delay_msecs(talk->conversation);
+	uint64_t gone = now_msecs() - talk->started_msecs;
+	return delay > gone ? delay - gone : 0;
+}
+
+static struct timeval timeval_of(uint64_t msecs)
+{
+	return (struct timeval){
+	    .tv_sec = (time_t)(msecs / 1000), .tv_usec = (suseconds_t)(msecs % 1000) * 1000};
 }
 
 /*
@@ -103,9 +139,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 static struct timeval refusal_time(const struct talk *talk, enum refusal refusal)
 {
 	uint64_t beat = talk->server->auth.config->refusal_msecs, gone = now_msecs() - talk->started_msecs;
-	uint64_t wait = refusal == REFUSAL_AUTH && beat != 0 ? beat - gone % beat : 0;
-	return (struct timeval){
-	    .tv_sec = (time_t)(wait / 1000), .tv_usec = (suseconds_t)(wait % 1000) * 1000};
+	uint64_t delay = delay_left(talk), wait = delay;
+	if (refusal != REFUSAL_AUTH)
+		wait = 0;
+	else if (beat != 0)
+		wait += beat - (gone + delay) % beat;
+	return timeval_of(wait);
 }
 
 static void refused(struct talk *talk, const struct reply *reply)
@@ -183,7 +222,23 @@ static void done(struct talk *talk)
 	talk_free(talk);
 }
 
-static void answer(struct talk *talk, const struct reply *reply);
+static void wait_for_turn(struct talk *talk)
+{
+	const struct timeval pause = timeval_of(GUARD_PAUSE_MSECS);
+	talk->waits = true;
+	if (event_add(talk->timer, &pause) < 0)
+		talk_free(talk);
+}
+
+static void accepted(struct talk *talk)
+{
+	const struct timeval wait = timeval_of(delay_left(talk));
+	talk->known = true;
+	if (wait.tv_sec == 0 && wait.tv_usec == 0)
+		done(talk);
+	else if (event_add(talk->timer, &wait) < 0)
+		talk_free(talk);
+}
 
 /* Nobody is there to be asked. */
 static void ask(struct talk *talk)
@@ -203,8 +258,11 @@ static void answer(struct talk *talk, const struct reply *reply)
 		if (msg_send(talk->fd, MSG_AUTH_MORE, reply->octets, reply->len, -1) != MSG_OK)
 			talk_free(talk);
 		return;
+	case REPLY_WAIT:
+		wait_for_turn(talk);
+		return;
 	case REPLY_DONE:
-		done(talk);
+		accepted(talk);
 		return;
 	case REPLY_REFUSED:
 		refused(talk, reply);
@@ -225,8 +283,8 @@ static void on_talk(evutil_socket_t fd, short what, void *arg)
 	struct msg msg;
 	struct reply reply;
 	(void)what;
-	int got = msg_recv(fd, talk->refusal == NULL && !talk->known ? MSG_AT_AUTH_STEP : 0, server->room,
-	    sizeof server->room, &msg);
+	bool listens = talk->refusal == NULL && !talk->known && !talk->waits;
+	int got = msg_recv(fd, listens ? MSG_AT_AUTH_STEP : 0, server->room, sizeof server->room, &msg);
 	if (got == MSG_AGAIN)
 		return;
 	if (got != MSG_OK) {
@@ -267,12 +325,6 @@ static bool may_talk(const struct server *server, int fd, size_t *caller_r)
 	return false;
 }
 
-/* The last moment at which an honest front may still have something to say. */
-static struct timeval longest(const struct config *config)
-{
-	return (struct timeval){.tv_sec = (time_t)config->authorization_secs + LIMIT_AUTH_WAIT_MSECS / 1000};
-}
-
 static void talk_start(struct server *server, const struct msg *msg)
 {
 	struct reply reply;
@@ -282,6 +334,8 @@ static void talk_start(struct server *server, const struct msg *msg)
 		close(msg->fd);
 		return;
 	}
+	/* To check a password takes time, which is none of the client's business. */
+	uint64_t started_msecs = now_msecs();
 	struct talk *talk = calloc(1, sizeof *talk);
 	struct conversation *conversation = conversation_start(&server->auth, msg, &reply);
 	if (talk == NULL || conversation == NULL) {
@@ -296,7 +350,7 @@ static void talk_start(struct server *server, const struct msg *msg)
 	    .conversation = conversation,
 	    .fd = msg->fd,
 	    .caller = caller,
-	    .started_msecs = now_msecs()};
+	    .started_msecs = started_msecs};
 	server->count++;
 	server->held[caller]++;
 	talk->event = event_new(server->base, msg->fd, EV_READ | EV_PERSIST, on_talk, talk);
@@ -405,6 +459,19 @@ static void open_kpop(struct server *server)
 		log_warning("KPOP is not offered: %s", why);
 }
 
+static void open_penalty(struct server *server, int fd)
+{
+	const struct config *config = server->auth.config;
+	const struct penalty_rule rule = {.threshold = config->penalty_threshold,
+	    .first_secs = config->penalty_secs,
+	    .most_secs = config->penalty_max_secs};
+	server->auth.guard = (struct guard){.penalty = penalty_open(fd, &rule),
+	    .exempt = &config->penalty_exempt_networks,
+	    .checks = config->source_checks};
+	if (server->auth.guard.penalty == NULL)
+		role_fail("cannot share the table of penalties");
+}
+
 static uint32_t usable_mechanisms(const struct config *config, bool password)
 {
 	uint32_t bits = 0;
@@ -449,6 +516,7 @@ void auth_main(void *arg, int leash)
 	server.caller_room = caller_room(role->config);
 	server.door = role->password ? role->doors->password[DOOR_SERVANT] : role->doors->token[DOOR_SERVANT];
 	server.store_door = role->doors->store[DOOR_CALLER];
+	open_penalty(&server, role->penalty);
 	child_keep((int[]){leash, server.door, server.store_door}, 3);
 	if (chdir(config_path(role->config, CONFIG_AUTH_DIR, dir)) < 0)
 		role_fail("cannot enter the auth directory");

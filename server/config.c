@@ -213,6 +213,16 @@ static int check_tls(const struct config *config, struct config_place *place)
 	return 0;
 }
 
+static int check_penalty(const struct config *config, struct config_place *place)
+{
+	if (config->penalty_secs <= config->penalty_max_secs)
+		return 0;
+	int line = config_keys_line(place, "penalty_secs");
+	return config_fail(place, line != 0 ? line : config_keys_line(place, "penalty_max_secs"),
+	    "penalty_secs: %u is more than penalty_max_secs, %u; make it smaller, or that larger",
+	    config->penalty_secs, config->penalty_max_secs);
+}
+
 static bool listens(const struct listener_config *listener, const char *address, uint16_t port)
 {
 	for (size_t i = 0; listener->port == port && listener->addresses[i] != NULL; i++)
@@ -257,8 +267,8 @@ struct config *config_read(const char *file, char *why_r, size_t size)
 		; /* place says why */
 	else if (fill_defaults(config, file) != 0)
 		config_fail(&place, 0, "no memory");
-	else if (check_tls(config, &place) == 0 && check_mechanisms(config, &place) == 0 &&
-		 check_passwords(config, &place) == 0)
+	else if (check_tls(config, &place) == 0 && check_penalty(config, &place) == 0 &&
+		 check_mechanisms(config, &place) == 0 && check_passwords(config, &place) == 0)
 		check_listeners(config, &place);
 	free(text);
 	if (place.failed)

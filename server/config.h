@@ -68,6 +68,9 @@ struct config {
 	unsigned checks,
 	    check_secs;         /* passwords being checked elsewhere: at once, and how long one may take */
 	unsigned refusal_msecs; /* a refusal is answered this long after START */
+	unsigned penalty_threshold, penalty_secs, penalty_max_secs; /* see penalty.h */
+	struct networks penalty_exempt_networks;
+	unsigned source_checks; /* passwords of one source that are checked at a time; 0: any number */
 
 	unsigned authorization_secs, idle_secs, tls_handshake_secs, kpop_handshake_secs;
 	bool implementation; /* show IMPLEMENTATION in CAPA */

@@ -10,6 +10,7 @@
 #include "server/config_check.h"
 #include "server/config_sections.h"
 #include "server/config_table.h"
+#include "server/penalty.h"
 
 #define SERVICES_COUNT 8u
 #define PLUGINS_COUNT 16u
@@ -28,6 +29,8 @@ static const char *const default_mechanisms[] = {
     "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", NULL};
 static const char *const default_passwords[] = {"secrets", NULL};
 static const char *const no_list[] = {NULL};
+/* Programs of this host that have users of their own, and speak for all of them. */
+static const char *const loopback[] = {"127.0.0.0/8", "::1", NULL};
 
 static const struct config_key keys[] = {
     STRING(hostname, NULL, config_check_hostname),
@@ -68,6 +71,11 @@ static const struct config_key keys[] = {
     NUMBER(checks, 32, 1, 1024),
     NUMBER(check_secs, 10, 1, LIMIT_CHECK_MOST_SECS),
     NUMBER(refusal_msecs, 2000, 0, 60000),
+    NUMBER(penalty_threshold, 5, 0, PENALTY_THRESHOLD_MOST),
+    NUMBER(penalty_secs, 15, 1, 3600),
+    NUMBER(penalty_max_secs, 900, 1, 86400),
+    NETWORKS(penalty_exempt_networks, loopback),
+    NUMBER(source_checks, 2, 0, 32),
     NUMBER(authorization_secs, 180, 10, 3600),
     NUMBER(idle_secs, 600, 600, 86400), /* RFC 1939 section 3: at least ten minutes */
     NUMBER(tls_handshake_secs, 10, 1, 300),

@@ -8,6 +8,9 @@
 #include <string.h>
 
 #include "server/authorize.h"
+#include "server/child.h"
+#include "server/guard.h"
+#include "server/log.h"
 #include "server/mechanism.h"
 
 enum { WHY_OCTETS = 512 };
@@ -22,6 +25,10 @@ struct conversation {
 	struct saslx_connection connection;
 	struct saslx *exchange;
 	struct kpop_result *kpop; /* KPOP: the reply on its way, the principal */
+	struct guarded guarded;
+	uint8_t *held_secret; /* a message the guard makes wait */
+	size_t held_len;
+	bool started; /* the mechanism has had a message */
 	bool over;
 	struct decision decision;          /* whose maildrop it is, or who is to be asked */
 	char tried[LIMIT_USER_OCTETS + 1]; /* the name somebody claimed, for the log */
@@ -43,6 +50,11 @@ uint64_t conversation_session(const struct conversation *c)
 	return c->session;
 }
 
+uint64_t conversation_delay_msecs(const struct conversation *c)
+{
+	return c->guarded.delay_msecs;
+}
+
 const char *conversation_why(const struct conversation *c)
 {
 	return c->why;
@@ -62,18 +74,6 @@ static const char *mechanism_name(const struct conversation *c)
 	}
 }
 
-/* As it was given, but for what could pass for another field of the line: somebody chose it who failed. */
-static const char *name_text(const char *name, char *text_r, size_t size)
-{
-	size_t len = strnlen(name, size - 1);
-	for (size_t i = 0; i < len; i++) {
-		bool plain = name[i] > 0x20 && name[i] < 0x7f && strchr("=\"'\\:", name[i]) == NULL;
-		text_r[i] = plain ? name[i] : '?';
-	}
-	text_r[len] = '\0';
-	return text_r;
-}
-
 const char *conversation_text(const struct conversation *c)
 {
 	static const char *const protocols[PROTOCOL_COUNT] = {"pop3", "pop3s", "kpop"};
@@ -83,9 +83,18 @@ const char *conversation_text(const struct conversation *c)
 	snprintf(text, sizeof text, "session=%016" PRIx64 " mech=%s proto=%s peer=%s tls=%s%s%s%s%s",
 	    c->session, mechanism_name(c), protocols[c->protocol], peer_text(&c->peer, peer),
 	    c->tls ? "yes" : "no", principal != NULL ? " principal=" : "",
-	    principal != NULL ? name_text(principal, proven, sizeof proven) : "",
-	    c->tried[0] != '\0' ? " tried=" : "", name_text(c->tried, tried, sizeof tried));
+	    principal != NULL ? log_name(principal, proven, sizeof proven) : "",
+	    c->tried[0] != '\0' ? " tried=" : "", log_name(c->tried, tried, sizeof tried));
 	return text;
+}
+
+static void drop_held(struct conversation *c)
+{
+	if (c->held_secret != NULL)
+		OPENSSL_cleanse(c->held_secret, c->held_len);
+	free(c->held_secret);
+	c->held_secret = NULL;
+	c->held_len = 0;
 }
 
 void conversation_free(struct conversation **conversation)
@@ -93,6 +102,8 @@ void conversation_free(struct conversation **conversation)
 	struct conversation *c = *conversation;
 	if (c == NULL)
 		return;
+	guard_leave(&c->guarded, now_msecs());
+	drop_held(c);
 	saslx_free(&c->exchange);
 	free(c->kpop);
 	OPENSSL_cleanse(c, sizeof *c);
@@ -109,14 +120,20 @@ static void refuse(struct conversation *c, enum refusal refusal, const char *why
 	*reply_r = (struct reply){.kind = REPLY_REFUSED, .refusal = refusal};
 }
 
+static void accept_user(struct conversation *c, struct reply *reply_r)
+{
+	c->over = true;
+	guard_right(&c->guarded, c->decision.user, now_msecs());
+	*reply_r = (struct reply){.kind = REPLY_DONE};
+}
+
 /* Somebody has proved who he is. */
 static void decide(struct conversation *c, const struct claim *claim, struct reply *reply_r)
 {
 	authorize(c->auth->config, c->auth->identity, claim, &c->decision);
 	switch (c->decision.verdict) {
 	case VERDICT_USER:
-		c->over = true;
-		*reply_r = (struct reply){.kind = REPLY_DONE};
+		accept_user(c, reply_r);
 		return;
 	case VERDICT_ASK:
 		*reply_r = (struct reply){.kind = REPLY_ASK};
@@ -152,6 +169,7 @@ static void sasl_outcome(struct conversation *c, enum saslx_outcome outcome, str
 {
 	switch (outcome) {
 	case SASLX_MORE:
+		guard_pause(&c->guarded, now_msecs());
 		*reply_r = (struct reply){.kind = REPLY_MORE};
 		reply_r->octets = saslx_challenge(c->exchange, &reply_r->len);
 		return;
@@ -164,6 +182,7 @@ static void sasl_outcome(struct conversation *c, enum saslx_outcome outcome, str
 		return;
 	}
 	case SASLX_REFUSED:
+		guard_wrong(&c->guarded, now_msecs());
 		refuse(c, REFUSAL_AUTH, saslx_why(c->exchange), reply_r);
 		return;
 	case SASLX_UNKNOWN:
@@ -214,14 +233,69 @@ static void apop_digest(struct conversation *c, const uint8_t *octets, size_t le
 	sasl_outcome(c, saslx_apop(c->exchange, c->tried, text), reply_r);
 }
 
+/* To the mechanism, past the guard. */
+static void pass_on(struct conversation *c, const uint8_t *octets, size_t len, struct reply *reply_r)
+{
+	bool first = !c->started;
+	c->started = true;
+	if (c->mechanism == MECHANISM_USERPASS)
+		userpass(c, octets, len, reply_r);
+	else if (c->mechanism == MECHANISM_APOP)
+		apop_digest(c, octets, len, reply_r);
+	else if (first)
+		sasl_outcome(c, saslx_start(c->exchange, mechanism_name(c), octets, len), reply_r);
+	else
+		sasl_outcome(c, saslx_step(c->exchange, octets, len), reply_r);
+}
+
+static void obey(
+    struct conversation *c, enum guard_word word, const uint8_t *octets, size_t len, struct reply *reply_r)
+{
+	switch (word) {
+	case GUARD_PASS:
+		pass_on(c, octets, len, reply_r);
+		return;
+	case GUARD_REFUSE:
+		refuse(c, REFUSAL_AUTH, c->guarded.why, reply_r);
+		return;
+	case GUARD_FULL:
+		refuse(c, REFUSAL_TEMP, c->guarded.why, reply_r);
+		return;
+	case GUARD_WAIT:
+		if (c->held_secret == NULL && (c->held_secret = malloc(len + 1)) != NULL) {
+			memcpy(c->held_secret, octets, len);
+			c->held_len = len;
+		}
+		if (c->held_secret == NULL)
+			refuse(c, REFUSAL_TEMP, "no memory", reply_r);
+		else
+			*reply_r = (struct reply){.kind = REPLY_WAIT};
+		return;
+	}
+}
+
+/* A message of any mechanism but Kerberos' own; octets are not NULL, however few. */
+static void take(struct conversation *c, const uint8_t *octets, size_t len, struct reply *reply_r)
+{
+	enum guard_word word = guard_hear(&c->guarded, octets, len, now_msecs());
+	if (c->guarded.heard.user[0] != '\0')
+		snprintf(c->tried, sizeof c->tried, "%s", c->guarded.heard.user);
+	obey(c, word, octets, len, reply_r);
+}
+
+void conversation_again(struct conversation *c, struct reply *reply_r)
+{
+	obey(c, guard_again(&c->guarded, now_msecs()), c->held_secret, c->held_len, reply_r);
+	if (reply_r->kind != REPLY_WAIT)
+		drop_held(c);
+}
+
 static void sasl_start(
     struct conversation *c, bool has_initial, const uint8_t *initial, size_t len, struct reply *reply_r)
 {
 	c->exchange = saslx_new(&c->connection);
 	if (c->exchange == NULL) {
 		refuse(c, REFUSAL_TEMP, "no memory", reply_r);
-	} else if (c->mechanism == MECHANISM_USERPASS) {
-		userpass(c, initial, len, reply_r);
 	} else if (c->mechanism == MECHANISM_APOP) {
 		const char *timestamp = saslx_apop_begin(c->exchange);
 		if (timestamp == NULL) {
@@ -230,12 +304,11 @@ static void sasl_start(
 		}
 		*reply_r =
 		    (struct reply){REPLY_MORE, REFUSAL_TEMP, (const uint8_t *)timestamp, strlen(timestamp)};
-	} else {
+	} else if (has_initial || c->mechanism == MECHANISM_USERPASS) {
 		/* An empty initial response is present but empty: not NULL. */
-		const void *response = !has_initial ? NULL
-				       : len != 0   ? (const void *)initial
-						    : (const void *)"";
-		sasl_outcome(c, saslx_start(c->exchange, mechanism_name(c), response, len), reply_r);
+		take(c, len != 0 ? initial : (const uint8_t *)"", len, reply_r);
+	} else {
+		pass_on(c, NULL, 0, reply_r);
 	}
 }
 
@@ -292,9 +365,8 @@ struct question conversation_question(const struct conversation *c)
 static void k5login_verdict(
     struct conversation *c, enum saslx_verdict verdict, const char *why, struct reply *reply_r)
 {
-	c->over = true;
 	if (verdict == SASLX_RIGHT)
-		*reply_r = (struct reply){.kind = REPLY_DONE};
+		accept_user(c, reply_r);
 	else
 		refuse(c, verdict == SASLX_WRONG ? REFUSAL_AUTH : REFUSAL_TEMP, why, reply_r);
 }
@@ -371,6 +443,7 @@ struct conversation *conversation_start(struct auth *auth, const struct msg *sta
 	c->protocol = (enum protocol)protocol;
 	c->tls = c->connection.tls = tls != 0;
 	c->connection.layers = c->tls ? SASLX_LAYER_NONE : auth->config->gssapi_layers;
+	guard_begin(&c->guarded, &auth->guard, &c->peer, mechanism_name(c), auth->password);
 	if (c->mechanism == MECHANISM_KPOP)
 		kpop_start(c, initial, len, reply_r);
 	else
@@ -380,14 +453,10 @@ struct conversation *conversation_start(struct auth *auth, const struct msg *sta
 
 void conversation_step(struct conversation *c, const uint8_t *octets, size_t len, struct reply *reply_r)
 {
-	if (c->over)
+	if (c->over || c->mechanism == MECHANISM_USERPASS || c->held_secret != NULL)
 		*reply_r = (struct reply){.kind = REPLY_BAD};
 	else if (c->mechanism == MECHANISM_KPOP)
 		kpop_user(c, octets, len, reply_r);
-	else if (c->mechanism == MECHANISM_APOP)
-		apop_digest(c, octets, len, reply_r);
-	else if (c->mechanism == MECHANISM_USERPASS)
-		*reply_r = (struct reply){.kind = REPLY_BAD};
 	else
-		sasl_outcome(c, saslx_step(c->exchange, octets, len), reply_r);
+		take(c, len != 0 ? octets : (const uint8_t *)"", len, reply_r);
 }

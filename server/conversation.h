@@ -12,6 +12,7 @@
 #include "kpop/apreq.h"
 #include "sasl/exchange.h"
 #include "server/config.h"
+#include "server/guard.h"
 #include "server/identity.h"
 #include "server/msg.h"
 
@@ -20,12 +21,14 @@ struct auth {
 	const struct config *config;
 	struct kpop *kpop; /* NULL: no keytab */
 	struct identity *identity;
+	struct guard guard;
 	bool password; /* this process takes the mechanisms that may block, and no others */
 };
 
 enum reply_kind {
 	REPLY_REFUSED = 0, /* AUTH_FAIL: see refusal and octets */
 	REPLY_MORE,        /* AUTH_MORE with octets; a STEP may follow */
+	REPLY_WAIT,        /* conversation_again in GUARD_PAUSE_MSECS: it is not its turn */
 	REPLY_ASK,         /* see conversation_question; conversation_verdict goes on */
 	REPLY_DONE,        /* the user is known: open the maildrop */
 	REPLY_BAD,         /* the front broke the table: close, say nothing */
@@ -43,6 +46,8 @@ struct conversation;
 struct conversation *conversation_start(struct auth *auth, const struct msg *start, struct reply *reply_r);
 void conversation_step(
     struct conversation *conversation, const uint8_t *octets, size_t len, struct reply *reply_r);
+/* After REPLY_WAIT. */
+void conversation_again(struct conversation *conversation, struct reply *reply_r);
 void conversation_free(struct conversation **conversation);
 
 /* What somebody else is to find out: whether a password is right, or what a .k5login says. */
@@ -62,6 +67,8 @@ void conversation_verdict(
 const char *conversation_user(const struct conversation *conversation);
 /* After REPLY_DONE: the security layer, or NULL. */
 const struct saslx_layer *conversation_layer(const struct conversation *conversation);
+/* After REPLY_DONE and REPLY_REFUSED: so long after its beginning, at least, is it answered. */
+uint64_t conversation_delay_msecs(const struct conversation *conversation);
 uint64_t conversation_session(const struct conversation *conversation);
 /* For the log: "session=… mech=… proto=… peer=… tls=yes"; a static buffer. */
 const char *conversation_text(const struct conversation *conversation);

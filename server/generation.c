@@ -198,7 +198,7 @@ static int make_servants(struct generation *g)
 }
 
 struct generation *generation_start(struct event_base *base, struct config *config,
-    const struct listeners *listeners, generation_fn *tell, void *arg)
+    const struct listeners *listeners, int penalty, generation_fn *tell, void *arg)
 {
 	struct timeval deadline = {.tv_sec = BEGIN_SECS};
 	struct generation *g = calloc(1, sizeof *g);
@@ -209,6 +209,7 @@ struct generation *generation_start(struct event_base *base, struct config *conf
 	    .listeners = *listeners,
 	    .doors = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}},
 	    .offers = {.tls = config->certificate != NULL},
+	    .penalty = penalty,
 	    .tell = tell,
 	    .arg = arg};
 	g->begin_deadline = evtimer_new(base, on_begin_deadline, g);

@@ -23,9 +23,12 @@ enum generation_event {
 };
 typedef void generation_fn(void *arg, struct generation *generation, enum generation_event event);
 
-/* Takes config over; listeners are copied, their sockets stay the caller's. NULL: errno. */
+/*
+ * Takes config over; listeners are copied, their sockets stay the caller's, as does penalty (penalty.h),
+ * which all generations share. NULL: errno.
+ */
 struct generation *generation_start(struct event_base *base, struct config *config,
-    const struct listeners *listeners, generation_fn *tell, void *arg);
+    const struct listeners *listeners, int penalty, generation_fn *tell, void *arg);
 void generation_retire(struct generation *generation); /* finish, then GENERATION_GONE */
 void generation_end(struct generation *generation);    /* now, then GENERATION_GONE */
 void generation_kill(struct generation *generation);   /* what is left, by signal */

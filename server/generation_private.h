@@ -67,6 +67,7 @@ struct generation {
 	struct servant *servants; /* the oldest first */
 	struct renewal renewal;
 	struct event *begin_deadline;
+	int penalty; /* the table that all auth processes share */
 	generation_fn *tell;
 	void *arg;
 };

@@ -251,3 +251,14 @@ void log_debug(const char *format, ...)
 	vlog(LOG_DEBUG_LEVEL, format, args);
 	va_end(args);
 }
+
+const char *log_name(const char *name, char *text_r, size_t size)
+{
+	size_t len = strnlen(name, size - 1);
+	for (size_t i = 0; i < len; i++) {
+		bool plain = name[i] > 0x20 && name[i] < 0x7f && strchr("=\"'\\:", name[i]) == NULL;
+		text_r[i] = plain ? name[i] : '?';
+	}
+	text_r[len] = '\0';
+	return text_r;
+}

@@ -25,6 +25,8 @@ enum log_level {
 /* Opens the target in master, before any fork. role is a short name ("master", "front"). */
 void log_open(enum log_target target, bool debug);
 void log_role(const char *role);
+/* As it was given, but for what could pass for another field of a line: somebody chose it. Returns text_r. */
+const char *log_name(const char *name, char *text_r, size_t size);
 int log_fd(void); /* the descriptor, for those who close all others */
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -22,6 +22,7 @@
 #include "server/listeners.h"
 #include "server/log.h"
 #include "server/notify.h"
+#include "server/penalty.h"
 #include "server/sandbox.h"
 
 /* Reloads whose sessions have not ended yet; for one more the oldest of them must end. */
@@ -33,6 +34,7 @@ struct master {
 	struct generation *live, *starting;
 	struct listeners listeners;          /* of live */
 	struct listeners starting_listeners; /* of starting */
+	int penalty; /* the table that auth processes share; it outlives them and the configurations */
 	bool ending, reload_again;
 	int status;
 	void (*started)(void *arg);
@@ -162,8 +164,8 @@ static void begin(struct master *master, struct config *config)
 		config_free(&config);
 		return;
 	}
-	*place = master->starting =
-	    generation_start(master->base, config, &master->starting_listeners, on_generation, master);
+	*place = master->starting = generation_start(
+	    master->base, config, &master->starting_listeners, master->penalty, on_generation, master);
 	if (master->starting == NULL) {
 		log_error("cannot start processes: %s", strerror(errno));
 		listeners_close(
@@ -267,8 +269,9 @@ int master_run(struct config *config, void (*started)(void *arg), void *arg)
 	signal(SIGPIPE, SIG_IGN);
 	master.base = event_base_new();
 	struct event *signals = master.base == NULL ? NULL : watch_signals(&master);
-	if (signals == NULL) {
-		log_error("cannot make an event loop: %s", strerror(errno));
+	master.penalty = penalty_create();
+	if (signals == NULL || master.penalty < 0) {
+		log_error("cannot make an event loop or memory to share: %s", strerror(errno));
 		config_free(&config);
 		return 1;
 	}

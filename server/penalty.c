@@ -118,7 +118,7 @@ void penalty_close(struct penalty **penalty)
 /* ---- keys ---- */
 
 /* What is hashed, so that no two kinds of entry can be mistaken for each other. */
-enum purpose { OF_SOURCE = 1, OF_SITE, OF_PAIR, OF_USER, OF_WRONG, OF_TURN };
+enum purpose { OF_SOURCE = 1, OF_SITE, OF_PAIR, OF_USER, OF_SECRET, OF_WRONG, OF_CHECK, OF_WAIT };
 
 struct hash {
 	uint64_t low, high;
@@ -201,9 +201,10 @@ static struct pair pair_keys(const struct penalty *p, const struct penalty_who *
 }
 
 static struct ledger_key wrong_key(const struct penalty *p, const struct penalty_who *who,
-    const struct pair *pair, const void *secret, size_t len)
+    const struct pair *pair, const uint8_t *secret_hash)
 {
-	struct hash made = hash(p, OF_WRONG, who->address, network_bits(who), who, secret, len);
+	struct hash made =
+	    hash(p, OF_WRONG, who->address, network_bits(who), who, secret_hash, PENALTY_SECRET_OCTETS);
 	return (struct ledger_key){.set = pair->score.set, .tag = (uint32_t)made.low};
 }
 
@@ -353,20 +354,28 @@ static unsigned count(const struct penalty *p, _Atomic uint64_t *cells, struct l
 
 /* Whether this secret was wrong before; it is noted. */
 static bool again(const struct penalty *p, const struct penalty_who *who, const struct pair *pair,
-    const void *secret, size_t len, uint32_t tick)
+    const uint8_t *secret_hash, uint32_t tick)
 {
 	const struct ledger wrong = ledger_of(p->table->wrong);
-	struct ledger_key key = wrong_key(p, who, pair, secret, len);
+	struct ledger_key key = wrong_key(p, who, pair, secret_hash);
 	bool was = ledger_stamped(&wrong, key, pair->group, PENALTY_KNOWN_SECS * LEDGER_TICKS_A_SECOND, tick);
 	ledger_stamp(&wrong, key, pair->group, PENALTY_WRONG_COUNT, tick);
 	return was;
 }
 
-struct penalty_news penalty_failed(const struct penalty *p, const struct penalty_who *who, const void *secret,
-    size_t secret_len, uint64_t now_msecs)
+void penalty_secret_hash(
+    const struct penalty *p, const void *secret, size_t len, uint8_t hash_r[PENALTY_SECRET_OCTETS])
+{
+	static const uint8_t nowhere[1];
+	struct hash made = hash(p, OF_SECRET, nowhere, 0, NULL, secret, len);
+	memcpy(hash_r, &made.low, PENALTY_SECRET_OCTETS);
+}
+
+struct penalty_news penalty_failed(
+    const struct penalty *p, const struct penalty_who *who, const uint8_t *secret_hash, uint64_t now_msecs)
 {
 	uint32_t tick = ledger_ticks(now_msecs);
-	unsigned points = secret != NULL ? POINTS_SEEN : POINTS_UNSEEN;
+	unsigned points = secret_hash != NULL ? POINTS_SEEN : POINTS_UNSEEN;
 	struct penalty_news news = {0, 0, 0, 0};
 	if (p->rule.threshold == 0)
 		return news;
@@ -374,7 +383,7 @@ struct penalty_news penalty_failed(const struct penalty *p, const struct penalty
 		const struct ledger pairs = ledger_of(p->table->pairs), users = ledger_of(p->table->users);
 		const struct ledger_rule known = known_rule(p), user = user_rule(p);
 		struct pair pair = pair_keys(p, who);
-		if (secret != NULL && again(p, who, &pair, secret, secret_len, tick))
+		if (secret_hash != NULL && again(p, who, &pair, secret_hash, tick))
 			return news;
 		if (is_known(p, &pair, tick)) {
 			ledger_add(&pairs, pair.score, &known, points, tick);
@@ -403,10 +412,10 @@ void penalty_succeeded(const struct penalty *p, const struct penalty_who *who, u
 
 /* ---- turns ---- */
 
-bool penalty_turn_take(const struct penalty *p, const uint8_t address[16], unsigned limit,
-    unsigned lease_msecs, uint64_t now_msecs, struct turn *turn_r)
+bool penalty_turn_take(const struct penalty *p, const uint8_t address[16], enum penalty_turn kind,
+    unsigned limit, unsigned lease_msecs, uint64_t now_msecs, struct turn *turn_r)
 {
-	uint64_t made = source_hash(p, OF_TURN, address).low;
+	uint64_t made = source_hash(p, kind == PENALTY_TURN_CHECK ? OF_CHECK : OF_WAIT, address).low;
 	return turns_take(&p->table->turns, made, limit, lease_msecs, now_msecs, turn_r);
 }
 

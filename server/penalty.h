@@ -67,21 +67,26 @@ struct penalty_news {
 	unsigned source_secs, site_secs, pair_secs; /* so long nothing is checked from there */
 	unsigned user_delay_msecs; /* answers for this user come so late, where he is unknown */
 };
+/* What stands for a secret until it is known whether it is wrong: a keyed hash. */
+#define PENALTY_SECRET_OCTETS 8u
+void penalty_secret_hash(
+    const struct penalty *penalty, const void *secret, size_t len, uint8_t hash_r[PENALTY_SECRET_OCTETS]);
 /*
- * After something was checked and found wrong. secret: what was wrong; the same again does not count. NULL:
- * it was not seen, as in a challenge's answer; such a failure counts half.
+ * After something was checked and found wrong. secret_hash: of what was wrong; the same again does not count.
+ * NULL: it was not seen, as in a challenge's answer; such a failure counts half.
  */
 struct penalty_news penalty_failed(const struct penalty *penalty, const struct penalty_who *who,
-    const void *secret, size_t secret_len, uint64_t now_msecs);
+    const uint8_t *secret_hash, uint64_t now_msecs);
 /* After a login, by whatever means: the user is known there now, and his own failures there are forgiven. */
 void penalty_succeeded(const struct penalty *penalty, const struct penalty_who *who, uint64_t now_msecs);
 
 /*
- * A turn to check a password for this source, of which it has at most limit at a time in all processes; it
- * ends by itself after lease_msecs. See turns.h.
+ * A turn of this source, of which it has at most limit at a time in all processes: to check something, or to
+ * wait for that. It ends by itself after lease_msecs. See turns.h.
  */
-bool penalty_turn_take(const struct penalty *penalty, const uint8_t address[16], unsigned limit,
-    unsigned lease_msecs, uint64_t now_msecs, struct turn *turn_r);
+enum penalty_turn { PENALTY_TURN_CHECK, PENALTY_TURN_WAIT };
+bool penalty_turn_take(const struct penalty *penalty, const uint8_t address[16], enum penalty_turn kind,
+    unsigned limit, unsigned lease_msecs, uint64_t now_msecs, struct turn *turn_r);
 void penalty_turn_give(
     const struct penalty *penalty, struct turn *turn, uint64_t keep_until_msecs, uint64_t now_msecs);
 

@@ -30,6 +30,7 @@ struct role {
 	const struct doors *doors;
 	struct offers offers; /* fronts only */
 	bool password;        /* auth: which door to serve */
+	int penalty;          /* auth: see penalty_open */
 };
 
 /* Entry points for child_start; arg is a struct role that outlives the call. */

@@ -73,7 +73,8 @@ int servant_start(struct servant *s)
 	    .listeners = &g->listeners,
 	    .doors = &g->doors,
 	    .offers = g->offers,
-	    .password = s->kind == KIND_PASSWORD};
+	    .password = s->kind == KIND_PASSWORD,
+	    .penalty = g->penalty};
 	if (child_start(&s->child, generation_kinds[s->kind].main, &s->role) < 0) {
 		log_error("cannot start %s: %s", generation_kinds[s->kind].name, strerror(errno));
 		return -1;

@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TURNS_COUNT 4096u
-#define TURNS_SET_COUNT 16u /* of one source, and of those that share its set: more are not to be had */
+#define TURNS_COUNT 16384u
+#define TURNS_SET_COUNT 64u /* of one source, and of those that share its set: more are not to be had */
 
 /* Zeroed memory has no turns taken. */
 struct turns {

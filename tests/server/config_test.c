@@ -82,6 +82,11 @@ static void test_defaults(void **state)
 	assert_int_equal(config->log_target, LOG_TO_STDERR);
 	assert_true(config->user_pass && !config->apop && !config->implementation && !config->log_debug);
 	assert_int_equal(config->refusal_msecs, 2000);
+	assert_int_equal(config->penalty_threshold, 5);
+	assert_int_equal(config->penalty_secs, 15);
+	assert_int_equal(config->penalty_max_secs, 900);
+	assert_int_equal(config->penalty_exempt_networks.count, 2);
+	assert_int_equal(config->source_checks, 2);
 	assert_int_equal(config->authorization_secs, 180);
 	assert_int_equal(config->idle_secs, 600);
 	assert_int_equal(config->tls_handshake_secs, 10);
@@ -115,6 +120,8 @@ static void test_values(void **state)
 			"user_pass = false\napop = yes\nlog_debug = on\nimplementation = true\n"
 			"passwords = {saslauthd, secrets}\nkerberos_realm = EXAMPLE.ORG\n"
 			"refusal_msecs = 0\nidle_secs = 601\nsessions = 100000\n"
+			"penalty_threshold = 0\npenalty_secs = 60\npenalty_max_secs = 60\n"
+			"penalty_exempt_networks = { '192.0.2.0/24' }\nsource_checks = 0\n"
 			"listener inside {\n  protocol = kpop\n  addresses = {'127.0.0.1', '::1'}\n"
 			"  port = 11109\n}\n"
 			"listener outside { protocol = pop3s }\n");
@@ -137,6 +144,12 @@ static void test_values(void **state)
 	assert_string_equal(config->kerberos_realm, "EXAMPLE.ORG");
 	assert_true(!config->user_pass && config->apop && config->log_debug && config->implementation);
 	assert_int_equal(config->refusal_msecs, 0);
+	assert_int_equal(config->penalty_threshold, 0);
+	assert_int_equal(config->penalty_secs, 60);
+	assert_int_equal(config->penalty_max_secs, 60);
+	assert_int_equal(config->penalty_exempt_networks.count, 1);
+	assert_int_equal(config->penalty_exempt_networks.entries[0].prefix, 96 + 24);
+	assert_int_equal(config->source_checks, 0);
 	assert_int_equal(config->idle_secs, 601);
 	assert_int_equal(config->sessions, 100000);
 	assert_int_equal(config->listener_count, 2);
@@ -227,6 +240,14 @@ static const struct refusal_row refusals[] = {
 	"port: 0 is out of bounds; write a number from 1 to 65535"},
     {"a port too large", "listener x {\n protocol = pop3\n port = 65536\n}\n", 3,
 	"port: 65536 is out of bounds"},
+    {"a threshold that the table cannot count to", "penalty_threshold = 21\n", 1,
+	"penalty_threshold: 21 is out of bounds; write a number from 0 to 20"},
+    {"a first penalty longer than the longest", "\npenalty_secs = 61\npenalty_max_secs = 60\n", 2,
+	"penalty_secs: 61 is more than penalty_max_secs, 60"},
+    {"a longest penalty shorter than the first by default", "\npenalty_max_secs = 14\n", 2,
+	"penalty_secs: 15 is more than penalty_max_secs, 14"},
+    {"an exempt network that is none", "penalty_exempt_networks = {'localhost'}\n", 1,
+	"penalty_exempt_networks: 'localhost' is no network"},
     {"a name for an address", "listener x {\n protocol = pop3\n addresses = {\n'localhost'\n}\n}\n", 4,
 	"addresses: 'localhost' is no numeric address"},
     {"an address with port", "listener x {\n protocol = pop3\n addresses = {'127.0.0.1:110'}\n}\n", 3,

@@ -53,6 +53,15 @@ static struct penalty_who who_of(const struct place *place, const char *user)
 	return (struct penalty_who){place->address, user, strlen(user)};
 }
 
+static struct penalty_news fail_with(
+    struct penalty *penalty, const struct penalty_who *who, const void *secret, size_t len, uint64_t now)
+{
+	uint8_t hash[PENALTY_SECRET_OCTETS];
+	if (secret != NULL)
+		penalty_secret_hash(penalty, secret, len, hash);
+	return penalty_failed(penalty, who, secret != NULL ? hash : NULL, now);
+}
+
 /* ---- rows of what happens, one after the other ---- */
 
 enum deed {
@@ -87,7 +96,7 @@ static bool take(struct penalty *penalty, const struct step *step, unsigned *ser
 		for (unsigned i = 0; i < step->number; i++) {
 			if (step->deed == FAILS)
 				snprintf(secret, sizeof secret, "guess %u", (*serial)++);
-			penalty_failed(
+			fail_with(
 			    penalty, &who, step->deed == FAILS_DARK ? NULL : secret, strlen(secret), now);
 		}
 		return true;
@@ -223,17 +232,17 @@ static void test_news(void **state)
 	struct place v4 = place_of("192.0.2.1"), v6 = place_of("2001:db8::1");
 	struct penalty_who alice = who_of(&v4, "alice"), there = who_of(&v6, "alice");
 	for (unsigned i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
-		struct penalty_news news = penalty_failed(penalty, &alice, &i, sizeof i, 1000);
+		struct penalty_news news = fail_with(penalty, &alice, &i, sizeof i, 1000);
 		assert_int_equal(news.source_secs, want[i]);
 		assert_int_equal(news.pair_secs, want[i]);
 		assert_int_equal(news.site_secs, 0);
 		assert_int_equal(news.user_delay_msecs, 0);
-		news = penalty_failed(penalty, &alice, &i, sizeof i, 1000);
+		news = fail_with(penalty, &alice, &i, sizeof i, 1000);
 		assert_int_equal(news.source_secs, 0); /* the same again is no news */
 	}
 	unsigned said = 0, last = 0, sites = 0;
 	for (unsigned i = 100; i < 400; i++) {
-		struct penalty_news news = penalty_failed(penalty, &there, &i, sizeof i, 1000);
+		struct penalty_news news = fail_with(penalty, &there, &i, sizeof i, 1000);
 		said += news.user_delay_msecs != 0;
 		last = news.user_delay_msecs != 0 ? news.user_delay_msecs : last;
 		sites += news.site_secs != 0;
@@ -291,13 +300,13 @@ static void test_flood(void **state)
 			   mallory = who_of(&net, "mallory");
 	penalty_succeeded(penalty, &alice, 1000);
 	for (unsigned i = 0; i < 5; i++)
-		penalty_failed(penalty, &(struct penalty_who){home.address, "bob", 3}, &i, sizeof i, 1000);
+		fail_with(penalty, &(struct penalty_who){home.address, "bob", 3}, &i, sizeof i, 1000);
 	/* Three hundred thousand addresses, and one good account that is used from as many networks. */
 	for (unsigned i = 0; i < 300000; i++) {
 		uint32_t number = htonl(0x0a000000u + i);
 		memcpy(far.address + 12, &number, 4);
 		memcpy(net.address + 4, &number, 4);
-		penalty_failed(penalty, &guest, &i, sizeof i, 2000);
+		fail_with(penalty, &guest, &i, sizeof i, 2000);
 		penalty_succeeded(penalty, &mallory, 2000);
 	}
 	struct penalty_advice advice = penalty_ask(penalty, &alice, 3000);
@@ -360,10 +369,11 @@ static void test_garbage(void **state)
 			struct penalty_who who = who_of(&place, user);
 			struct penalty_advice advice = penalty_ask(penalty, &who, 1u << 20);
 			assert_true(advice.refuse_msecs <= 64000 && advice.delay_msecs <= 15000);
-			struct penalty_news news = penalty_failed(penalty, &who, &i, sizeof i, 1u << 20);
+			struct penalty_news news = fail_with(penalty, &who, &i, sizeof i, 1u << 20);
 			assert_true(news.source_secs <= 64 && news.pair_secs <= 64);
 			struct turn turn;
-			if (penalty_turn_take(penalty, place.address, 2, 1000, 1u << 20, &turn))
+			if (penalty_turn_take(
+				penalty, place.address, PENALTY_TURN_CHECK, 2, 1000, 1u << 20, &turn))
 				penalty_turn_give(penalty, &turn, 0, 1u << 20);
 		}
 	}
@@ -392,10 +402,10 @@ static void guess(int fd, unsigned self)
 		snprintf(user, sizeof user, "u%u", i % 500);
 		struct penalty_who who = who_of(&place, user);
 		penalty_ask(penalty, &who, 5000);
-		penalty_failed(penalty, &who, &number, sizeof number, 5000);
+		fail_with(penalty, &who, &number, sizeof number, 5000);
 		if (i % 7 == 0)
 			penalty_succeeded(penalty, &who, 5000);
-		if (penalty_turn_take(penalty, place.address, 2, 1000, 5000, &turn))
+		if (penalty_turn_take(penalty, place.address, PENALTY_TURN_CHECK, 2, 1000, 5000, &turn))
 			penalty_turn_give(penalty, &turn, 0, 5000);
 	}
 }
@@ -413,7 +423,7 @@ static void test_kill(void **state)
 	struct penalty_who alice = who_of(&home, "alice"), bob = who_of(&other, "bob");
 	penalty_succeeded(penalty, &alice, 4000);
 	for (unsigned i = 0; i < 6; i++)
-		penalty_failed(penalty, &bob, &i, sizeof i, 4000);
+		fail_with(penalty, &bob, &i, sizeof i, 4000);
 	for (unsigned round = 0; round < 60; round++) {
 		pid_t child = fork();
 		if (child == 0)
@@ -465,31 +475,34 @@ static void test_turns(void **state)
 	struct place one = place_of("192.0.2.1"), two = place_of("192.0.2.2"), v6 = place_of("2001:db8::1"),
 		     near = place_of("2001:db8::2");
 	struct turn a, b, c, d;
-	assert_true(penalty_turn_take(penalty, one.address, 2, 5000, 1000, &a));
-	assert_true(penalty_turn_take(penalty, one.address, 2, 5000, 1000, &b));
-	assert_false(penalty_turn_take(penalty, one.address, 2, 5000, 1000, &c));
-	assert_true(penalty_turn_take(penalty, two.address, 2, 5000, 1000, &c));
+	assert_true(penalty_turn_take(penalty, one.address, PENALTY_TURN_CHECK, 2, 5000, 1000, &a));
+	assert_true(penalty_turn_take(penalty, one.address, PENALTY_TURN_CHECK, 2, 5000, 1000, &b));
+	assert_false(penalty_turn_take(penalty, one.address, PENALTY_TURN_CHECK, 2, 5000, 1000, &c));
+	assert_true(penalty_turn_take(penalty, two.address, PENALTY_TURN_CHECK, 2, 5000, 1000, &c));
 	penalty_turn_give(penalty, &c, 0, 1000);
 	/* Given back, there is one again; and only once. */
 	penalty_turn_give(penalty, &a, 0, 1001);
 	penalty_turn_give(penalty, &a, 0, 1001);
-	assert_true(penalty_turn_take(penalty, one.address, 2, 5000, 1001, &a));
-	assert_false(penalty_turn_take(penalty, one.address, 2, 5000, 1001, &c));
+	assert_true(penalty_turn_take(penalty, one.address, PENALTY_TURN_CHECK, 2, 5000, 1001, &a));
+	assert_false(penalty_turn_take(penalty, one.address, PENALTY_TURN_CHECK, 2, 5000, 1001, &c));
 	/* Kept for a while. */
 	penalty_turn_give(penalty, &a, 1100, 1002);
-	assert_false(penalty_turn_take(penalty, one.address, 2, 5000, 1099, &c));
-	assert_true(penalty_turn_take(penalty, one.address, 2, 5000, 1100, &a));
+	assert_false(penalty_turn_take(penalty, one.address, PENALTY_TURN_CHECK, 2, 5000, 1099, &c));
+	assert_true(penalty_turn_take(penalty, one.address, PENALTY_TURN_CHECK, 2, 5000, 1100, &a));
 	/* Whoever took it may be dead: it ends by itself. */
-	assert_false(penalty_turn_take(penalty, one.address, 2, 5000, 5999, &c));
-	assert_true(penalty_turn_take(penalty, one.address, 2, 5000, 6000, &c));
+	assert_false(penalty_turn_take(penalty, one.address, PENALTY_TURN_CHECK, 2, 5000, 5999, &c));
+	assert_true(penalty_turn_take(penalty, one.address, PENALTY_TURN_CHECK, 2, 5000, 6000, &c));
 	/* And what its holder says then does not end another's. */
 	penalty_turn_give(penalty, &b, 0, 6001);
-	assert_false(penalty_turn_take(penalty, one.address, 2, 5000, 6002, &d));
+	assert_false(penalty_turn_take(penalty, one.address, PENALTY_TURN_CHECK, 2, 5000, 6002, &d));
 	/* Of IPv6 a /64 is one source; 0 is no limit. */
-	assert_true(penalty_turn_take(penalty, v6.address, 1, 5000, 1000, &a));
-	assert_false(penalty_turn_take(penalty, near.address, 1, 5000, 1000, &b));
+	assert_true(penalty_turn_take(penalty, v6.address, PENALTY_TURN_CHECK, 1, 5000, 1000, &a));
+	assert_false(penalty_turn_take(penalty, near.address, PENALTY_TURN_CHECK, 1, 5000, 1000, &b));
+	/* To wait is another thing than to check. */
+	assert_true(penalty_turn_take(penalty, near.address, PENALTY_TURN_WAIT, 1, 5000, 1000, &b));
+	assert_false(penalty_turn_take(penalty, near.address, PENALTY_TURN_WAIT, 1, 5000, 1000, &c));
 	for (int i = 0; i < 100; i++)
-		assert_true(penalty_turn_take(penalty, v6.address, 0, 5000, 1000, &b));
+		assert_true(penalty_turn_take(penalty, v6.address, PENALTY_TURN_CHECK, 0, 5000, 1000, &b));
 	penalty_close(&penalty);
 }
 
