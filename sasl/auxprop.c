@@ -22,17 +22,31 @@ static bool asked(const struct propval *values, const char *name)
 	return false;
 }
 
-static int give(sasl_server_params_t *sparams, const char *name, struct secrets *secrets, const char *user,
-    const char *hash)
+static int set(sasl_server_params_t *sparams, const char *name, const char *value_secret)
+{
+	return sparams->utils->prop_set(sparams->propctx, name, value_secret, -1) == SASL_OK ? SECRETS_OK
+											     : SECRETS_TEMP;
+}
+
+static int give_keys(sasl_server_params_t *sparams, struct secrets *secrets, const char *user)
+{
+	char values_secret[SCRAM_HASH_COUNT][SECRETS_VALUE_OCTETS];
+	int rc = secrets_scram(secrets, user, values_secret);
+
+	/* Without a name it is one more value of the same property. */
+	for (int hash = 0; rc == SECRETS_OK && hash < SCRAM_HASH_COUNT; hash++)
+		rc = set(sparams, hash == 0 ? PROPERTY_KEYS : NULL, values_secret[hash]);
+	OPENSSL_cleanse(values_secret, sizeof(values_secret));
+	return rc;
+}
+
+static int give_password(sasl_server_params_t *sparams, struct secrets *secrets, const char *user)
 {
 	char value_secret[SECRETS_VALUE_OCTETS];
-	int rc = hash != NULL ? secrets_scram(secrets, user, hash, value_secret)
-			      : secrets_plain(secrets, user, value_secret);
+	int rc = secrets_plain(secrets, user, value_secret);
 
-	if (rc != SECRETS_OK)
-		return rc;
-	rc = sparams->utils->prop_set(sparams->propctx, name, value_secret, -1) == SASL_OK ? SECRETS_OK
-											   : SECRETS_TEMP;
+	if (rc == SECRETS_OK)
+		rc = set(sparams, PROPERTY_PASSWORD, value_secret);
 	OPENSSL_cleanse(value_secret, sizeof(value_secret));
 	return rc;
 }
@@ -59,13 +73,10 @@ static int lookup(
 		return SASL_BADPROT;
 	memcpy(name, user, len);
 	name[len] = '\0';
-	if (asked(values, PROPERTY_KEYS)) {
-		rc = give(sparams, PROPERTY_KEYS, secrets, name, "SHA-256");
-		if (rc == SECRETS_OK)
-			rc = give(sparams, NULL, secrets, name, "SHA-1");
-	} else if (asked(values, PROPERTY_PASSWORD)) {
-		rc = give(sparams, PROPERTY_PASSWORD, secrets, name, NULL);
-	}
+	if (asked(values, PROPERTY_KEYS))
+		rc = give_keys(sparams, secrets, name);
+	else if (asked(values, PROPERTY_PASSWORD))
+		rc = give_password(sparams, secrets, name);
 	if (rc == SECRETS_OK)
 		return SASL_OK;
 	attempt_explain(exchange, true, "the secrets cannot be read: %s", strerror(errno));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "credentials.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
@@ -8,49 +9,72 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
-#define RECORD_VERSION 1
-#define RECORD_HAS_PASSWORD 1
-#define RECORD_ITERATIONS_MAX_COUNT 10000000u /* a damaged count must not keep us busy for hours */
+#include "prep.h"
 
-int credentials_make(struct credentials *record_r, const char *password_secret, bool plain)
+enum { VERSION_1 = 1, VERSION_2 = 2 };
+enum { PART_KEYS = 1, PART_HASH = 16, PART_PASSWORD = 17 };
+#define VERSION_1_HAS_PASSWORD 1
+
+static int make_keys(
+    enum scram_hash hash, uint32_t iterations, const char *prepared_secret, struct scramkeys *keys)
 {
-	size_t len = strlen(password_secret);
+	keys->iterations = iterations;
+	keys->salt_len = SCRAM_SALT_OCTETS;
+	return RAND_bytes(keys->salt, keys->salt_len) == 1
+		   ? scramkeys_derive(hash, prepared_secret, strlen(prepared_secret), keys)
+		   : -1;
+}
+
+int credentials_make(
+    struct credentials *record_r, const char *password_secret, const struct secrets_forms *forms)
+{
+	char prepared_secret[SECRETS_PREPARED_OCTETS];
+	size_t len = strnlen(password_secret, SECRETS_PASSWORD_OCTETS + 1);
+	int rc = 0;
 
 	memset(record_r, 0, sizeof(*record_r));
-	for (int hash = 0; hash < SCRAM_HASH_COUNT; hash++) {
-		struct scramkeys *keys = &record_r->keys[hash];
-
-		keys->iterations = SECRETS_ITERATIONS_COUNT;
-		if (RAND_bytes(keys->salt, sizeof(keys->salt)) != 1 ||
-		    scramkeys_derive((enum scram_hash)hash, password_secret, len, keys->salt,
-			sizeof(keys->salt), keys) < 0)
-			return -1;
+	if (len == 0 || len > SECRETS_PASSWORD_OCTETS || forms->iterations < SECRETS_ITERATIONS_COUNT ||
+	    forms->iterations > SECRETS_ITERATIONS_MAX_COUNT || forms->keys == 0 ||
+	    forms->keys >= 1u << SCRAM_HASH_COUNT)
+		return SECRETS_INVALID;
+	if (prep_query(password_secret, len, prepared_secret, sizeof(prepared_secret)) != PREP_OK)
+		return SECRETS_UNPREPARED;
+	for (int hash = 0; rc == 0 && hash < SCRAM_HASH_COUNT; hash++)
+		if ((forms->keys & 1u << hash) != 0)
+			rc = make_keys(
+			    (enum scram_hash)hash, forms->iterations, prepared_secret, &record_r->keys[hash]);
+	OPENSSL_cleanse(prepared_secret, sizeof(prepared_secret));
+	if (rc < 0) {
+		credentials_clear(record_r);
+		errno = EIO;
+		return SECRETS_TEMP;
 	}
-	record_r->plain = plain;
-	if (plain)
+	record_r->plain = forms->plain;
+	if (forms->plain)
 		memcpy(record_r->password_secret, password_secret, len + 1);
-	return 0;
+	return SECRETS_OK;
 }
 
 /* One of the made-up fields: what distinguishes it goes into the text before the user's name. */
 static int fake_field(
     const uint8_t *file_key_secret, char purpose, int hash, const char *user, uint8_t *out, size_t len)
 {
-	uint8_t text[2 + SECRETS_USER_OCTETS], mac[32];
+	uint8_t text[2 + SECRETS_USER_OCTETS], mac[64];
 	size_t user_len = strnlen(user, SECRETS_USER_OCTETS);
 
 	text[0] = (uint8_t)purpose;
 	text[1] = (uint8_t)hash;
 	memcpy(text + 2, user, user_len);
-	if (HMAC(EVP_sha256(), file_key_secret, CREDENTIALS_FILE_KEY_OCTETS, text, 2 + user_len, mac, NULL) ==
-	    NULL)
+	if (HMAC(len <= 32 ? EVP_sha256() : EVP_sha512(), file_key_secret, CREDENTIALS_FILE_KEY_OCTETS, text,
+		2 + user_len, mac, NULL) == NULL)
 		return -1;
 	memcpy(out, mac, len);
 	OPENSSL_cleanse(mac, sizeof(mac));
 	return 0;
 }
 
-int credentials_fake(struct credentials *record_r, const uint8_t *file_key_secret, const char *user)
+int credentials_fake(
+    struct credentials *record_r, const uint8_t *file_key_secret, uint32_t iterations, const char *user)
 {
 	static const char hex[] = "0123456789abcdef";
 	uint8_t password_secret[32];
@@ -60,8 +84,9 @@ int credentials_fake(struct credentials *record_r, const uint8_t *file_key_secre
 		struct scramkeys *keys = &record_r->keys[hash];
 		size_t octets = scramkeys_octets((enum scram_hash)hash);
 
-		keys->iterations = SECRETS_ITERATIONS_COUNT;
-		if (fake_field(file_key_secret, 's', hash, user, keys->salt, sizeof(keys->salt)) < 0 ||
+		keys->iterations = iterations;
+		keys->salt_len = SCRAM_SALT_OCTETS;
+		if (fake_field(file_key_secret, 's', hash, user, keys->salt, SCRAM_SALT_OCTETS) < 0 ||
 		    fake_field(file_key_secret, 'k', hash, user, keys->stored, octets) < 0 ||
 		    fake_field(file_key_secret, 'v', hash, user, keys->server, octets) < 0)
 			return -1;
@@ -76,34 +101,58 @@ int credentials_fake(struct credentials *record_r, const uint8_t *file_key_secre
 	return 0;
 }
 
+int credentials_main_hash(const struct credentials *record)
+{
+	static const enum scram_hash order[] = {SCRAM_SHA256, SCRAM_SHA512, SCRAM_SHA1};
+
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		if (record->keys[order[i]].iterations != 0)
+			return (int)order[i];
+	return -1;
+}
+
 static uint8_t *put(uint8_t *at, const void *bytes, size_t len)
 {
 	memcpy(at, bytes, len);
 	return at + len;
 }
 
+static uint8_t *put_part(uint8_t *at, uint8_t type, size_t len)
+{
+	*at++ = type;
+	*at++ = (uint8_t)(len >> 8);
+	*at++ = (uint8_t)len;
+	return at;
+}
+
+static uint8_t *put_keys(uint8_t *at, enum scram_hash hash, const struct scramkeys *keys)
+{
+	size_t octets = scramkeys_octets(hash);
+
+	at = put_part(at, (uint8_t)(PART_KEYS + hash), 5 + keys->salt_len + 2 * octets);
+	for (int shift = 24; shift >= 0; shift -= 8)
+		*at++ = (uint8_t)(keys->iterations >> shift);
+	*at++ = keys->salt_len;
+	at = put(at, keys->salt, keys->salt_len);
+	at = put(at, keys->stored, octets);
+	return put(at, keys->server, octets);
+}
+
 size_t credentials_encode(const struct credentials *record, uint8_t *bytes_r)
 {
-	/* All hashes of a record have the same count of iterations. */
-	uint32_t iterations = record->keys[0].iterations;
 	uint8_t *at = bytes_r;
+	size_t len;
 
-	*at++ = RECORD_VERSION;
-	*at++ = record->plain ? RECORD_HAS_PASSWORD : 0;
-	for (int shift = 24; shift >= 0; shift -= 8)
-		*at++ = (uint8_t)(iterations >> shift);
-	for (int hash = 0; hash < SCRAM_HASH_COUNT; hash++) {
-		size_t octets = scramkeys_octets((enum scram_hash)hash);
-
-		at = put(at, record->keys[hash].salt, SCRAM_SALT_OCTETS);
-		at = put(at, record->keys[hash].stored, octets);
-		at = put(at, record->keys[hash].server, octets);
-	}
+	*at++ = VERSION_2;
+	*at++ = 0;
+	for (int hash = 0; hash < SCRAM_HASH_COUNT; hash++)
+		if (record->keys[hash].iterations != 0)
+			at = put_keys(at, (enum scram_hash)hash, &record->keys[hash]);
+	if ((len = strlen(record->hash)) != 0)
+		at = put(put_part(at, PART_HASH, len), record->hash, len);
 	if (record->plain) {
-		size_t len = strlen(record->password_secret);
-
-		*at++ = (uint8_t)len;
-		at = put(at, record->password_secret, len);
+		len = strlen(record->password_secret);
+		at = put(put_part(at, PART_PASSWORD, len), record->password_secret, len);
 	}
 	return (size_t)(at - bytes_r);
 }
@@ -127,37 +176,113 @@ static void get(struct reader *reader, void *out, size_t len)
 	reader->left -= len;
 }
 
-static uint8_t get_u8(struct reader *reader)
+static uint32_t get_number(struct reader *reader, int octets)
 {
-	uint8_t value;
+	uint32_t value = 0;
 
-	get(reader, &value, sizeof(value));
+	while (octets-- > 0) {
+		uint8_t octet;
+
+		get(reader, &octet, sizeof(octet));
+		value = value << 8 | octet;
+	}
 	return value;
+}
+
+static void get_text(struct reader *reader, char *text_r, size_t len, size_t most)
+{
+	if (len == 0 || len > most)
+		reader->bad = true;
+	else
+		get(reader, text_r, len);
+	if (!reader->bad && memchr(text_r, '\0', len) != NULL)
+		reader->bad = true;
+}
+
+static void get_stored(
+    struct reader *reader, enum scram_hash hash, uint32_t iterations, size_t salt_len, struct scramkeys *keys)
+{
+	size_t octets = scramkeys_octets(hash);
+
+	if (iterations == 0 || iterations > SECRETS_ITERATIONS_MAX_COUNT || salt_len == 0 ||
+	    salt_len > sizeof(keys->salt)) {
+		reader->bad = true;
+		return;
+	}
+	keys->iterations = iterations;
+	keys->salt_len = (uint8_t)salt_len;
+	get(reader, keys->salt, salt_len);
+	get(reader, keys->stored, octets);
+	get(reader, keys->server, octets);
+}
+
+static void decode_1(struct reader *reader, struct credentials *record_r)
+{
+	uint32_t flags = get_number(reader, 1), iterations = get_number(reader, 4);
+
+	get_stored(reader, SCRAM_SHA1, iterations, SCRAM_SALT_OCTETS, &record_r->keys[SCRAM_SHA1]);
+	get_stored(reader, SCRAM_SHA256, iterations, SCRAM_SALT_OCTETS, &record_r->keys[SCRAM_SHA256]);
+	record_r->plain = flags == VERSION_1_HAS_PASSWORD;
+	if (record_r->plain)
+		get_text(reader, record_r->password_secret, get_number(reader, 1), SECRETS_PASSWORD_OCTETS);
+	else if (flags != 0)
+		reader->bad = true;
+}
+
+static void decode_part(struct reader *part, uint32_t type, struct credentials *record_r)
+{
+	if (type >= PART_KEYS && type < PART_KEYS + SCRAM_HASH_COUNT) {
+		enum scram_hash hash = (enum scram_hash)(type - PART_KEYS);
+		uint32_t iterations = get_number(part, 4), salt_len = get_number(part, 1);
+
+		get_stored(part, hash, iterations, salt_len, &record_r->keys[hash]);
+	} else if (type == PART_HASH) {
+		get_text(part, record_r->hash, part->left, PASSHASH_OCTETS);
+		part->bad = part->bad || passhash_wrong(record_r->hash) != NULL;
+	} else if (type == PART_PASSWORD) {
+		get_text(part, record_r->password_secret, part->left, SECRETS_PASSWORD_OCTETS);
+		record_r->plain = true;
+	} else {
+		part->bad = true;
+	}
+}
+
+static void decode_2(struct reader *reader, struct credentials *record_r)
+{
+	uint32_t last = 0;
+
+	reader->bad = reader->bad || get_number(reader, 1) != 0;
+	while (!reader->bad && reader->left != 0) {
+		uint32_t type = get_number(reader, 1), len = get_number(reader, 2);
+		struct reader part = {reader->at, len, false};
+
+		if (reader->bad || type <= last || len > reader->left) {
+			reader->bad = true;
+			return;
+		}
+		decode_part(&part, type, record_r);
+		reader->bad = part.bad || part.left != 0;
+		reader->at += len;
+		reader->left -= len;
+		last = type;
+	}
+	if (credentials_main_hash(record_r) < 0 && record_r->hash[0] == '\0')
+		reader->bad = true;
 }
 
 int credentials_decode(struct credentials *record_r, const void *bytes, size_t len)
 {
 	struct reader reader = {.at = bytes, .left = len};
-	uint8_t version = get_u8(&reader), flags = get_u8(&reader);
-	uint32_t iterations = 0;
+	uint32_t version = get_number(&reader, 1);
 
 	memset(record_r, 0, sizeof(*record_r));
-	for (int i = 0; i < 4; i++)
-		iterations = iterations << 8 | get_u8(&reader);
-	for (int hash = 0; hash < SCRAM_HASH_COUNT; hash++) {
-		size_t octets = scramkeys_octets((enum scram_hash)hash);
-
-		record_r->keys[hash].iterations = iterations;
-		get(&reader, record_r->keys[hash].salt, SCRAM_SALT_OCTETS);
-		get(&reader, record_r->keys[hash].stored, octets);
-		get(&reader, record_r->keys[hash].server, octets);
-	}
-	record_r->plain = flags & RECORD_HAS_PASSWORD;
-	if (record_r->plain)
-		get(&reader, record_r->password_secret, get_u8(&reader));
-	if (reader.bad || reader.left != 0 || version != RECORD_VERSION ||
-	    (flags & ~RECORD_HAS_PASSWORD) != 0 || iterations == 0 ||
-	    iterations > RECORD_ITERATIONS_MAX_COUNT) {
+	if (version == VERSION_1)
+		decode_1(&reader, record_r);
+	else if (version == VERSION_2)
+		decode_2(&reader, record_r);
+	else
+		reader.bad = true;
+	if (reader.bad || reader.left != 0) {
 		credentials_clear(record_r);
 		return -1;
 	}

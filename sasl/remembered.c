@@ -35,19 +35,20 @@ void remembered_free(struct remembered **remembered)
 int remembered_tag(const struct remembered *remembered, const void *record, size_t record_len,
     const void *password_secret, size_t len, uint8_t *tag_r)
 {
-	/* Both parts are bounded by their callers: a record and a password, each of less than 512 octets. */
-	uint8_t text_secret[1024];
+	uint8_t text_secret[2 + REMEMBERED_RECORD_OCTETS + REMEMBERED_PASSWORD_OCTETS];
 	int rc = -1;
 
-	if (remembered == NULL || record_len + len > sizeof(text_secret))
+	if (remembered == NULL || record_len > REMEMBERED_RECORD_OCTETS || len > REMEMBERED_PASSWORD_OCTETS)
 		return -1;
-	memcpy(text_secret, record, record_len);
-	memcpy(text_secret + record_len, password_secret, len);
-	/* No two pairs give the same text: a record says itself where it ends. */
+	/* No two pairs give the same text: it says where the record ends. */
+	text_secret[0] = (uint8_t)(record_len >> 8);
+	text_secret[1] = (uint8_t)record_len;
+	memcpy(text_secret + 2, record, record_len);
+	memcpy(text_secret + 2 + record_len, password_secret, len);
 	if (HMAC(EVP_sha256(), remembered->key_secret, (int)sizeof(remembered->key_secret), text_secret,
-		record_len + len, tag_r, NULL) != NULL)
+		2 + record_len + len, tag_r, NULL) != NULL)
 		rc = 0;
-	OPENSSL_cleanse(text_secret, record_len + len);
+	OPENSSL_cleanse(text_secret, 2 + record_len + len);
 	return rc;
 }
 

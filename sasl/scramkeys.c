@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -17,6 +18,7 @@ static const struct {
 } hashes[SCRAM_HASH_COUNT] = {
     [SCRAM_SHA1] = {"SHA-1", 20, EVP_sha1},
     [SCRAM_SHA256] = {"SHA-256", 32, EVP_sha256},
+    [SCRAM_SHA512] = {"SHA-512", 64, EVP_sha512},
 };
 
 const char *scramkeys_name(enum scram_hash hash)
@@ -29,6 +31,16 @@ size_t scramkeys_octets(enum scram_hash hash)
 	return hashes[hash].octets;
 }
 
+int scramkeys_find(const char *name, enum scram_hash *hash_r)
+{
+	for (int hash = 0; hash < SCRAM_HASH_COUNT; hash++)
+		if (strcasecmp(name, hashes[hash].name) == 0) {
+			*hash_r = (enum scram_hash)hash;
+			return 0;
+		}
+	return -1;
+}
+
 static int keyed(enum scram_hash hash, const uint8_t *key, const char *text, size_t len, uint8_t *out)
 {
 	return HMAC(hashes[hash].md(), key, (int)hashes[hash].octets, (const uint8_t *)text, len, out,
@@ -37,17 +49,17 @@ static int keyed(enum scram_hash hash, const uint8_t *key, const char *text, siz
 		   : 0;
 }
 
-int scramkeys_derive(enum scram_hash hash, const void *password_secret, size_t len, const void *salt,
-    size_t salt_len, struct scramkeys *keys)
+int scramkeys_derive(enum scram_hash hash, const void *password_secret, size_t len, struct scramkeys *keys)
 {
 	static const char client_text[] = "Client Key", server_text[] = "Server Key";
 	uint8_t salted_secret[SCRAM_KEY_OCTETS], client_secret[SCRAM_KEY_OCTETS];
 	size_t octets = hashes[hash].octets;
 	int rc = -1;
 
-	if (len > INT_MAX || salt_len > INT_MAX || keys->iterations > INT_MAX)
+	if (len > INT_MAX || keys->salt_len > sizeof(keys->salt) || keys->iterations == 0 ||
+	    keys->iterations > INT_MAX)
 		return -1;
-	if (PKCS5_PBKDF2_HMAC(password_secret, (int)len, salt, (int)salt_len, (int)keys->iterations,
+	if (PKCS5_PBKDF2_HMAC(password_secret, (int)len, keys->salt, keys->salt_len, (int)keys->iterations,
 		hashes[hash].md(), (int)octets, salted_secret) == 1 &&
 	    keyed(hash, salted_secret, client_text, sizeof(client_text) - 1, client_secret) == 0 &&
 	    EVP_Digest(client_secret, octets, keys->stored, NULL, hashes[hash].md(), NULL) == 1 &&
@@ -60,11 +72,11 @@ int scramkeys_derive(enum scram_hash hash, const void *password_secret, size_t l
 
 int scramkeys_format(enum scram_hash hash, const struct scramkeys *keys, char *text_r, size_t size)
 {
-	char salt[BASE64_OCTETS(SCRAM_SALT_OCTETS)], stored[BASE64_OCTETS(SCRAM_KEY_OCTETS)],
+	char salt[BASE64_OCTETS(SCRAM_SALT_MAX_OCTETS)], stored[BASE64_OCTETS(SCRAM_KEY_OCTETS)],
 	    server[BASE64_OCTETS(SCRAM_KEY_OCTETS)];
 	int octets = (int)hashes[hash].octets, len;
 
-	EVP_EncodeBlock((uint8_t *)salt, keys->salt, (int)sizeof(keys->salt));
+	EVP_EncodeBlock((uint8_t *)salt, keys->salt, keys->salt_len);
 	EVP_EncodeBlock((uint8_t *)stored, keys->stored, octets);
 	EVP_EncodeBlock((uint8_t *)server, keys->server, octets);
 	len = snprintf(text_r, size, "SCRAM-%s$%u:%s$%s:%s", hashes[hash].name, (unsigned)keys->iterations,

@@ -168,6 +168,13 @@ static MDB_val key_key(void)
 	return (MDB_val){.mv_data = name, .mv_size = 1};
 }
 
+static MDB_val usual_key(void)
+{
+	static char name[] = "d";
+
+	return (MDB_val){.mv_data = name, .mv_size = 1};
+}
+
 /* The key is made once, in the same transaction that finds it missing. */
 static int make_key(struct secretfile *file)
 {
@@ -242,8 +249,20 @@ static int copy_record(const MDB_val *value, uint8_t *record_r, size_t *len_r)
 	return 0;
 }
 
-int secretfile_get(
-    struct secretfile *file, const char *user, uint8_t *key_r, uint8_t *record_r, size_t *len_r)
+/* An older file has none, and one that makes no sense is as good as none. */
+static int copy_usual(MDB_txn *txn, MDB_dbi dbi, struct usual *usual_r)
+{
+	MDB_val key = usual_key(), value;
+	int rc = mdb_get(txn, dbi, &key, &value);
+
+	usual_default(usual_r);
+	if (rc == 0)
+		usual_decode(usual_r, value.mv_data, value.mv_size);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int secretfile_get(struct secretfile *file, const char *user, uint8_t *key_r, struct usual *usual_r,
+    uint8_t *record_r, size_t *len_r)
 {
 	char buf[1 + SECRETS_USER_OCTETS];
 	MDB_val key = user_key(user, buf), value;
@@ -255,7 +274,7 @@ int secretfile_get(
 		return SECRETS_TEMP;
 	if ((rc = begin(file, false, &txn, &dbi)) != 0)
 		return trouble(rc);
-	if ((rc = copy_key(txn, dbi, key_r)) != 0) {
+	if ((rc = copy_key(txn, dbi, key_r)) != 0 || (rc = copy_usual(txn, dbi, usual_r)) != 0) {
 		mdb_txn_abort(txn);
 		return trouble(rc);
 	}
@@ -268,18 +287,30 @@ int secretfile_get(
 	return rc == 0 ? SECRETS_OK : trouble(rc);
 }
 
-static int put_once(struct secretfile *file, MDB_val *key, MDB_val *value, bool must_exist)
+static int put_entry(
+    MDB_txn *txn, MDB_dbi dbi, const struct secretfile_entry *entry, enum secrets_entering how)
 {
-	MDB_val old;
+	char buf[1 + SECRETS_USER_OCTETS];
+	MDB_val key = user_key(entry->user, buf), old;
+	/* LMDB sets the old value's place when the key exists, so it gets one of its own. */
+	MDB_val value = {.mv_data = (void *)(uintptr_t)entry->record, .mv_size = entry->len};
+	int rc = how == SECRETS_REPLACE ? mdb_get(txn, dbi, &key, &old) : 0;
+
+	return rc == 0 ? mdb_put(txn, dbi, &key, &value, how == SECRETS_ADD ? MDB_NOOVERWRITE : 0) : rc;
+}
+
+static int put_once(struct secretfile *file, const struct secretfile_entry *entries, size_t count,
+    enum secrets_entering how, size_t *failed_r)
+{
 	MDB_txn *txn;
 	MDB_dbi dbi;
 	int rc;
 
 	if ((rc = begin(file, true, &txn, &dbi)) != 0)
 		return rc;
-	rc = must_exist ? mdb_get(txn, dbi, key, &old) : 0;
-	if (rc == 0)
-		rc = mdb_put(txn, dbi, key, value, must_exist ? 0 : MDB_NOOVERWRITE);
+	for (*failed_r = 0; rc == 0 && *failed_r < count; ++*failed_r)
+		if ((rc = put_entry(txn, dbi, &entries[*failed_r], how)) != 0)
+			break;
 	if (rc == 0)
 		return mdb_txn_commit(txn);
 	mdb_txn_abort(txn);
@@ -296,25 +327,49 @@ static int grow(struct secretfile *file)
 	return rc == 0 ? mdb_env_set_mapsize(file->env, info.me_mapsize * 2) : rc;
 }
 
-int secretfile_put(struct secretfile *file, const char *user, const void *record, size_t len, bool must_exist)
+int secretfile_put(struct secretfile *file, const struct secretfile_entry *entries, size_t count,
+    enum secrets_entering how, size_t *failed_r)
 {
-	char buf[1 + SECRETS_USER_OCTETS];
-	MDB_val key = user_key(user, buf);
+	size_t failed = 0;
 	int rc;
 
 	if (!file->writer)
 		return trouble(EROFS);
-	do {
-		/* LMDB sets the old value's place when the key exists, so it gets a fresh one each time. */
-		MDB_val value = {.mv_data = (void *)(uintptr_t)record, .mv_size = len};
-
-		rc = put_once(file, &key, &value, must_exist);
-	} while (rc == MDB_MAP_FULL && (rc = grow(file)) == 0);
+	do
+		rc = put_once(file, entries, count, how, &failed);
+	while (rc == MDB_MAP_FULL && (rc = grow(file)) == 0);
+	if (failed_r != NULL)
+		*failed_r = failed;
 	if (rc == MDB_KEYEXIST)
 		return SECRETS_EXISTS;
 	if (rc == MDB_NOTFOUND)
 		return SECRETS_NO_USER;
 	return rc == 0 ? SECRETS_OK : trouble(rc);
+}
+
+int secretfile_put_usual(struct secretfile *file, const struct usual *usual)
+{
+	uint8_t bytes[USUAL_OCTETS];
+	MDB_val key = usual_key(), value = {.mv_data = bytes, .mv_size = usual_encode(usual, bytes)};
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	int rc = begin(file, true, &txn, &dbi);
+
+	if (rc != 0)
+		return trouble(rc);
+	rc = mdb_put(txn, dbi, &key, &value, 0);
+	if (rc == 0)
+		rc = mdb_txn_commit(txn);
+	else
+		mdb_txn_abort(txn);
+	return rc == 0 ? SECRETS_OK : trouble(rc);
+}
+
+size_t secretfile_count(struct secretfile *file)
+{
+	MDB_stat stat;
+
+	return mdb_env_stat(file->env, &stat) == 0 ? stat.ms_entries : 0;
 }
 
 int secretfile_delete(struct secretfile *file, const char *user)

@@ -4,16 +4,24 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <openssl/crypto.h>
 
 #include "credentials.h"
+#include "passhash.h"
+#include "prep.h"
 #include "remembered.h"
 #include "secretfile.h"
+#include "usual.h"
+
+/* While there are no more users, each change is followed by a look at what is usual: that is quick. */
+#define SETTLED_AT_ONCE_COUNT 1000
 
 struct secrets {
 	struct secretfile *file;
 	struct remembered *remembered; /* only a reader verifies */
+	uint32_t cost_usecs;
 };
 
 bool secrets_exist(const struct secrets *secrets)
@@ -56,40 +64,78 @@ static bool user_sound(const char *user)
 	return len >= 1 && len <= SECRETS_USER_OCTETS;
 }
 
-static int store(
-    struct secrets *secrets, const char *user, const char *password_secret, bool plain, bool must_exist)
+int secrets_enter_many(struct secrets *secrets, const struct secrets_entry *entries, size_t count,
+    enum secrets_entering how, size_t *failed_r)
 {
-	uint8_t bytes_secret[CREDENTIALS_OCTETS];
-	size_t len = strnlen(password_secret, SECRETS_PASSWORD_OCTETS + 1);
+	struct secretfile_entry *encoded = calloc(count, sizeof(*encoded));
+	int rc = SECRETS_OK;
+
+	*failed_r = 0;
+	if (encoded == NULL)
+		return SECRETS_TEMP;
+	for (size_t i = 0; i < count && rc == SECRETS_OK; i++) {
+		*failed_r = i;
+		if (!user_sound(entries[i].user))
+			rc = SECRETS_INVALID;
+		encoded[i].user = entries[i].user;
+		encoded[i].len = credentials_encode(entries[i].record, encoded[i].record);
+	}
+	if (rc == SECRETS_OK)
+		rc = secretfile_put(secrets->file, encoded, count, how, failed_r);
+	OPENSSL_cleanse(encoded, count * sizeof(*encoded));
+	free(encoded);
+	return rc;
+}
+
+/* That what is usual cannot be noted undoes no change. */
+static void settle_few(struct secrets *secrets)
+{
+	if (secretfile_count(secrets->file) <= SETTLED_AT_ONCE_COUNT)
+		secrets_settle(secrets);
+}
+
+int secrets_enter(struct secrets *secrets, const char *user, const char *password_secret,
+    const struct secrets_forms *forms, enum secrets_entering how)
+{
+	struct secrets_forms settled = *forms;
 	struct credentials record;
+	size_t failed;
 	int rc;
 
-	if (!user_sound(user) || len == 0 || len > SECRETS_PASSWORD_OCTETS)
+	if (!user_sound(user))
 		return SECRETS_INVALID;
-	if (credentials_make(&record, password_secret, plain) < 0) {
-		errno = EIO;
+	if (settled.iterations == 0 && (settled.iterations = secrets_iterations(secrets)) == 0)
 		return SECRETS_TEMP;
-	}
-	rc = secretfile_put(
-	    secrets->file, user, bytes_secret, credentials_encode(&record, bytes_secret), must_exist);
+	rc = credentials_make(&record, password_secret, &settled);
+	if (rc == SECRETS_OK)
+		rc = secrets_enter_many(secrets, &(struct secrets_entry){user, &record}, 1, how, &failed);
 	credentials_clear(&record);
-	OPENSSL_cleanse(bytes_secret, sizeof(bytes_secret));
+	if (rc == SECRETS_OK)
+		settle_few(secrets);
 	return rc;
 }
 
 int secrets_add(struct secrets *secrets, const char *user, const char *password_secret, bool plain)
 {
-	return store(secrets, user, password_secret, plain, false);
+	const struct secrets_forms forms = {.keys = SECRETS_ALL_KEYS, .plain = plain};
+
+	return secrets_enter(secrets, user, password_secret, &forms, SECRETS_ADD);
 }
 
 int secrets_set(struct secrets *secrets, const char *user, const char *password_secret, bool plain)
 {
-	return store(secrets, user, password_secret, plain, true);
+	const struct secrets_forms forms = {.keys = SECRETS_ALL_KEYS, .plain = plain};
+
+	return secrets_enter(secrets, user, password_secret, &forms, SECRETS_REPLACE);
 }
 
 int secrets_delete(struct secrets *secrets, const char *user)
 {
-	return user_sound(user) ? secretfile_delete(secrets->file, user) : SECRETS_NO_USER;
+	int rc = user_sound(user) ? secretfile_delete(secrets->file, user) : SECRETS_NO_USER;
+
+	if (rc == SECRETS_OK)
+		settle_few(secrets);
+	return rc;
 }
 
 int secrets_list(struct secrets *secrets, secrets_user_fn *fn, void *arg)
@@ -98,23 +144,24 @@ int secrets_list(struct secrets *secrets, secrets_user_fn *fn, void *arg)
 	uint8_t bytes_secret[CREDENTIALS_OCTETS];
 	struct credentials record;
 	size_t len;
-	int rc;
+	int rc, ended = 0;
 
-	while ((rc = secretfile_next(secrets->file, user, bytes_secret, &len)) == SECRETS_OK) {
-		bool plain = credentials_decode(&record, bytes_secret, len) == 0 && record.plain;
+	while (ended == 0 && (rc = secretfile_next(secrets->file, user, bytes_secret, &len)) == SECRETS_OK) {
+		bool sound = credentials_decode(&record, bytes_secret, len) == 0;
 
+		ended = fn(arg, user, sound ? &record : NULL);
 		credentials_clear(&record);
-		if (fn(arg, user, plain) != 0)
-			break;
 	}
 	OPENSSL_cleanse(bytes_secret, sizeof(bytes_secret));
-	return rc == SECRETS_NO_USER ? SECRETS_OK : rc;
+	return ended != 0 || rc == SECRETS_NO_USER ? SECRETS_OK : rc;
 }
 
 /* What a lookup gives; bytes_secret is what lies in the file, for the tag of a remembered password. */
 struct found {
 	bool known;
-	struct credentials record;
+	struct credentials real;  /* of a user who is there */
+	struct credentials shown; /* what mechanisms get: made up, but for what is there */
+	struct usual usual;
 	uint8_t bytes_secret[CREDENTIALS_OCTETS];
 	size_t len;
 };
@@ -124,56 +171,160 @@ static void found_clear(struct found *found)
 	OPENSSL_cleanse(found, sizeof(*found));
 }
 
-/*
- * The made-up record is computed for every user, so that it costs those who are there as much; a user
- * without a kept password has the made-up one.
- */
+/* A user without keys of a hash, or without a kept password, has the made-up ones. */
+static void show_what_is_there(struct found *found)
+{
+	for (int hash = 0; hash < SCRAM_HASH_COUNT; hash++)
+		if (found->real.keys[hash].iterations != 0)
+			found->shown.keys[hash] = found->real.keys[hash];
+	found->shown.plain = found->real.plain;
+	if (found->real.plain)
+		memcpy(found->shown.password_secret, found->real.password_secret,
+		    sizeof(found->real.password_secret));
+}
+
+/* The made-up record is computed for every user, so that it costs those who are there as much. */
 static int find(struct secrets *secrets, const char *user, struct found *found_r)
 {
 	uint8_t file_key_secret[CREDENTIALS_FILE_KEY_OCTETS];
-	struct credentials real;
 	int rc;
 
 	memset(found_r, 0, sizeof(*found_r));
 	if (!user_sound(user))
 		user = ""; /* no record has this name */
-	rc = secretfile_get(secrets->file, user, file_key_secret, found_r->bytes_secret, &found_r->len);
+	rc = secretfile_get(
+	    secrets->file, user, file_key_secret, &found_r->usual, found_r->bytes_secret, &found_r->len);
 	if (rc != SECRETS_OK && rc != SECRETS_NO_USER)
 		return SECRETS_TEMP;
 	found_r->known = rc == SECRETS_OK;
-	rc = credentials_fake(&found_r->record, file_key_secret, user);
+	rc = credentials_fake(&found_r->shown, file_key_secret, found_r->usual.iterations, user);
 	OPENSSL_cleanse(file_key_secret, sizeof(file_key_secret));
+	errno = EIO;
 	if (rc == 0 && found_r->known) {
-		rc = credentials_decode(&real, found_r->bytes_secret, found_r->len);
-		memcpy(found_r->record.keys, real.keys, sizeof(real.keys));
-		found_r->record.plain = real.plain;
-		if (real.plain)
-			memcpy(found_r->record.password_secret, real.password_secret,
-			    sizeof(real.password_secret));
-		credentials_clear(&real);
+		rc = credentials_decode(&found_r->real, found_r->bytes_secret, found_r->len);
+		errno = EBADMSG;
 	}
 	if (rc < 0) {
+		int error = errno;
+
 		found_clear(found_r);
-		errno = EIO;
+		errno = error;
 		return SECRETS_TEMP;
 	}
+	show_what_is_there(found_r);
 	return SECRETS_OK;
 }
 
+int secrets_get(struct secrets *secrets, const char *user, struct credentials *record_r)
+{
+	struct found found;
+	int rc = find(secrets, user, &found);
+
+	memset(record_r, 0, sizeof(*record_r));
+	if (rc == SECRETS_OK && !found.known)
+		rc = SECRETS_NO_USER;
+	if (rc == SECRETS_OK)
+		*record_r = found.real;
+	found_clear(&found);
+	return rc;
+}
+
+uint32_t secrets_iterations(struct secrets *secrets)
+{
+	struct found found;
+	uint32_t iterations = 0;
+
+	if (find(secrets, "", &found) == SECRETS_OK)
+		iterations = found.usual.iterations;
+	found_clear(&found);
+	return iterations;
+}
+
+static int count_user(void *arg, const char *user, const struct credentials *record)
+{
+	(void)user;
+	if (record != NULL)
+		usual_count_add(arg, record);
+	return 0;
+}
+
+int secrets_settle(struct secrets *secrets)
+{
+	struct usual_count *count = calloc(1, sizeof(*count));
+	struct found found;
+	int rc = SECRETS_TEMP;
+
+	if (count != NULL && (rc = find(secrets, "", &found)) == SECRETS_OK)
+		rc = secrets_list(secrets, count_user, count);
+	if (rc == SECRETS_OK && usual_settle(count, &found.usual))
+		rc = secretfile_put_usual(secrets->file, &found.usual);
+	free(count);
+	return rc;
+}
+
+static int verify_keys(
+    enum scram_hash hash, const struct scramkeys *want, const char *password_secret, size_t len)
+{
+	struct scramkeys got = *want;
+	int rc = scramkeys_derive(hash, password_secret, len, &got), differs;
+
+	differs = CRYPTO_memcmp(got.stored, want->stored, scramkeys_octets(hash));
+	OPENSSL_cleanse(&got, sizeof(got));
+	if (rc == 0)
+		return differs == 0 ? SECRETS_OK : SECRETS_REFUSED;
+	errno = EIO;
+	return SECRETS_TEMP;
+}
+
+static int verify_hash(const char *hash, const char *password_secret, size_t len)
+{
+	int rc = passhash_verify(hash, password_secret, len);
+
+	if (rc == PASSHASH_TROUBLE)
+		return SECRETS_TEMP;
+	return rc == PASSHASH_OK ? SECRETS_OK : SECRETS_REFUSED;
+}
+
+/* Nobody's password is checked with what most users have, against keys or a hash that nothing fits. */
+static int verify_octets(const struct found *found, const char *password_secret, size_t len)
+{
+	int hash = credentials_main_hash(&found->real);
+
+	if (hash >= 0)
+		return verify_keys((enum scram_hash)hash, &found->real.keys[hash], password_secret, len);
+	if (found->known)
+		return verify_hash(found->real.hash, password_secret, len);
+	if (found->usual.hash[0] != '\0')
+		return verify_hash(found->usual.hash, password_secret, len);
+	return verify_keys(SCRAM_SHA256, &found->shown.keys[SCRAM_SHA256], password_secret, len);
+}
+
+/*
+ * The octets as they came first: hashes of other programs, and records made before passwords were prepared,
+ * are of such. Whether the prepared form is tried depends on nothing but the password.
+ */
 static int verify_slowly(const struct found *found, const char *password_secret, size_t len)
 {
-	const struct scramkeys *want = &found->record.keys[SCRAM_SHA256];
-	struct scramkeys got = {.iterations = want->iterations};
-	int rc, differs;
+	char prepared_secret[SECRETS_PREPARED_OCTETS];
+	int rc = verify_octets(found, password_secret, len);
 
-	rc = scramkeys_derive(SCRAM_SHA256, password_secret, len, want->salt, sizeof(want->salt), &got);
-	differs = CRYPTO_memcmp(got.stored, want->stored, scramkeys_octets(SCRAM_SHA256));
-	OPENSSL_cleanse(&got, sizeof(got));
-	if (rc < 0) {
-		errno = EIO;
-		return SECRETS_TEMP;
+	if (rc == SECRETS_REFUSED &&
+	    prep_query(password_secret, len, prepared_secret, sizeof(prepared_secret)) == PREP_OK) {
+		size_t prepared_len = strlen(prepared_secret);
+
+		if (prepared_len != len || memcmp(prepared_secret, password_secret, len) != 0)
+			rc = verify_octets(found, prepared_secret, prepared_len);
+		OPENSSL_cleanse(prepared_secret, sizeof(prepared_secret));
 	}
-	return differs == 0 && found->known ? SECRETS_OK : SECRETS_REFUSED;
+	return rc == SECRETS_OK && !found->known ? SECRETS_REFUSED : rc;
+}
+
+static uint64_t processor_usecs(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 int secrets_verify(struct secrets *secrets, const char *user, const char *password_secret, size_t len)
@@ -182,8 +333,10 @@ int secrets_verify(struct secrets *secrets, const char *user, const char *passwo
 	bool sound = len >= 1 && len <= SECRETS_PASSWORD_OCTETS && memchr(password_secret, '\0', len) == NULL;
 	uint8_t tag[REMEMBERED_TAG_OCTETS];
 	struct found found;
+	uint64_t begin;
 	int rc, tagged;
 
+	secrets->cost_usecs = 0;
 	if (len > SECRETS_PASSWORD_OCTETS)
 		len = SECRETS_PASSWORD_OCTETS;
 	rc = find(secrets, user, &found);
@@ -195,7 +348,9 @@ int secrets_verify(struct secrets *secrets, const char *user, const char *passwo
 		found_clear(&found);
 		return SECRETS_OK;
 	}
+	begin = processor_usecs();
 	rc = verify_slowly(&found, password_secret, len);
+	secrets->cost_usecs = (uint32_t)(processor_usecs() - begin) | 1;
 	if (rc == SECRETS_OK && !sound)
 		rc = SECRETS_REFUSED;
 	if (rc == SECRETS_OK && tagged == 0)
@@ -204,22 +359,22 @@ int secrets_verify(struct secrets *secrets, const char *user, const char *passwo
 	return rc;
 }
 
-int secrets_scram(struct secrets *secrets, const char *user, const char *hash, char *value_r)
+uint32_t secrets_cost_usecs(const struct secrets *secrets)
+{
+	return secrets->cost_usecs;
+}
+
+int secrets_scram(
+    struct secrets *secrets, const char *user, char values_r[SCRAM_HASH_COUNT][SECRETS_VALUE_OCTETS])
 {
 	struct found found;
-	int rc, which = 0;
+	int rc = find(secrets, user, &found);
 
-	while (which < SCRAM_HASH_COUNT && strcmp(hash, scramkeys_name((enum scram_hash)which)) != 0)
-		which++;
-	if (which == SCRAM_HASH_COUNT) {
-		errno = ENOTSUP;
-		return SECRETS_TEMP;
-	}
-	rc = find(secrets, user, &found);
 	if (rc < 0)
 		return rc;
-	rc = scramkeys_format(
-	    (enum scram_hash)which, &found.record.keys[which], value_r, SECRETS_VALUE_OCTETS);
+	for (int hash = 0; rc == 0 && hash < SCRAM_HASH_COUNT; hash++)
+		rc = scramkeys_format(
+		    (enum scram_hash)hash, &found.shown.keys[hash], values_r[hash], SECRETS_VALUE_OCTETS);
 	found_clear(&found);
 	return rc < 0 ? SECRETS_TEMP : SECRETS_OK;
 }
@@ -231,7 +386,7 @@ int secrets_plain(struct secrets *secrets, const char *user, char *value_r)
 
 	if (rc < 0)
 		return rc;
-	memcpy(value_r, found.record.password_secret, sizeof(found.record.password_secret));
+	memcpy(value_r, found.shown.password_secret, sizeof(found.shown.password_secret));
 	found_clear(&found);
 	return SECRETS_OK;
 }

@@ -2,49 +2,59 @@
 /*
  * kpopctl: the users of a kpopd and their passwords, from the command line; kpopctl(8).
  */
-#include <errno.h>
+#include "tools/kpopctl.h"
+
 #include <getopt.h>
-#include <limits.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
-#include <unistd.h>
 
-#include "sasl/secrets.h"
-#include "server/config.h"
-#include "server/folders.h"
 #include "server/identity.h"
-#include "tools/password.h"
+#include "tools/users.h"
 
-struct command {
-	const char *noun, *verb, *arguments, *help;
-	bool named, plain; /* takes NAME; takes -p */
-	int (*run)(const struct config *config, const char *user, bool plain);
+/* An option's short letter, or its number when it has none, is also its bit in struct command. */
+enum {
+	OPTION_FORMAT = 1,
+	OPTION_ITERATIONS,
+	OPTION_KEEP_GOING,
+	OPTION_KEEP_REALM,
+	OPTION_KEYS,
+	OPTION_NO_WRITE,
+	OPTION_PLAIN,
+	OPTION_REALM,
+	OPTION_REPLACE
 };
+#define BIT(option) (1u << (option))
+#define FORMS (BIT(OPTION_PLAIN) | BIT(OPTION_KEYS) | BIT(OPTION_ITERATIONS))
+#define IMPORTS                                                                                          \
+	(FORMS | BIT(OPTION_FORMAT) | BIT(OPTION_REALM) | BIT(OPTION_KEEP_REALM) | BIT(OPTION_REPLACE) | \
+	    BIT(OPTION_KEEP_GOING) | BIT(OPTION_NO_WRITE))
 
-static int user_add(const struct config *config, const char *user, bool plain);
-static int user_passwd(const struct config *config, const char *user, bool plain);
-static int user_del(const struct config *config, const char *user, bool plain);
-static int user_list(const struct config *config, const char *user, bool plain);
+enum operand { OPERAND_NONE = 0, OPERAND_USER, OPERAND_FILE };
 
-static const struct command commands[] = {
-    {"user", "add", "[-p] NAME", "add a user; the password is asked for, or a line of standard input", true,
-	true, user_add},
-    {"user", "passwd", "[-p] NAME", "change a user's password", true, true, user_passwd},
-    {"user", "del", "NAME", "remove a user", true, false, user_del},
-    {"user", "list", "", "list the users, each with what is stored: keys, or keys+password", false, false,
-	user_list},
+static const struct command {
+	const char *noun, *verb, *arguments, *help;
+	enum operand operand;
+	unsigned takes;
+	int (*run)(const struct config *config, const struct options *options);
+} commands[] = {
+    {"user", "add", "[-p] [--keys LIST] [--iterations N] NAME",
+	"add a user; the password is asked for, or a line of standard input", OPERAND_USER, FORMS, users_add},
+    {"user", "passwd", "[-p] [--keys LIST] [--iterations N] NAME", "change a user's password", OPERAND_USER,
+	FORMS, users_passwd},
+    {"user", "del", "NAME", "remove a user", OPERAND_USER, 0, users_del},
+    {"user", "list", "", "list the users, each with what is stored", OPERAND_NONE, 0, users_list},
+    {"user", "show", "NAME", "say what is stored of a user, and what that is good for", OPERAND_USER, 0,
+	users_show},
+    {"user", "import", "[OPTION...] FILE|-", "add users of another server's file", OPERAND_FILE, IMPORTS,
+	users_import},
 };
 
 #define COMMANDS_COUNT (sizeof(commands) / sizeof(commands[0]))
 
-static int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static int fail(const char *format, ...)
+int kpopctl_fail(const char *format, ...)
 {
 	va_list args;
 
@@ -65,187 +75,181 @@ static void usage(FILE *out)
 	fputs("  -c, --config FILE  the server's configuration (default " KPOPD_SYSCONFDIR
 	      "/kpopd/kpopd.conf)\n"
 	      "  -p, --plain        keep the password itself too, as CRAM-MD5 and APOP need it\n"
+	      "  --keys LIST        SCRAM keys to make, of SHA-1, SHA-256, SHA-512 (default: all)\n"
+	      "  --iterations N     for these keys (default: as most users have, at first 4096)\n"
+	      "  --format F         of the import: sasldb, dovecot, htpasswd (default: what it looks like)\n"
+	      "  --realm R          take only this realm's entries of a sasldb\n"
+	      "  --keep-realm       name the users of a sasldb NAME@REALM\n"
+	      "  --replace          import users who are there already, too\n"
+	      "  --keep-going       import what can be, whatever cannot\n"
+	      "  -n, --dry-run      only say what an import would do\n"
 	      "  -V, --version      print the version\n",
 	    out);
 }
 
-static int trouble(const struct config *config, const char *path)
+static int misused(const char *why)
 {
-	int error = errno;
-
-	if (error == ENOENT)
-		return fail("%s: %s; \"kpopctl user add\" makes it", path, strerror(error));
-	if (error == EIO)
-		return fail(
-		    "%s: %s, or no file of ours; put back a copy, or remove it and add the users again", path,
-		    strerror(error));
-	if (error == EACCES || error == EPERM)
-		return fail(
-		    "%s: %s; run kpopctl as root or as user %s", path, strerror(error), config->auth_user);
-	return fail("%s: %s", path, strerror(error));
+	kpopctl_fail("%s", why);
+	exit(EX_USAGE);
 }
 
-/* For writing: the folder may not be there yet when users are added before the server's first start. */
-static struct secrets *open_secrets(const struct config *config, bool writer)
+unsigned kpopctl_keys(const char *text)
 {
-	char dir[PATH_MAX], path[PATH_MAX], why[512];
-	struct secrets *secrets = NULL;
-	struct stat st;
+	unsigned keys = 0;
+	enum scram_hash hash;
+	char name[16];
 
-	config_path(config, CONFIG_AUTH_DIR, dir);
-	if (writer && stat(dir, &st) < 0 && errno == ENOENT && folders_make(config, why, sizeof(why)) < 0) {
-		fail("%s", why);
-		return NULL;
-	}
-	if (secrets_open(&secrets, config_path(config, CONFIG_SECRETS, path), writer) != SECRETS_OK)
-		trouble(config, path);
-	return secrets;
-}
+	for (;; text++) {
+		size_t len = strcspn(text, ",");
 
-static int report(const struct config *config, int rc, const char *user)
-{
-	char path[PATH_MAX];
-
-	switch (rc) {
-	case SECRETS_OK:
-		return EXIT_SUCCESS;
-	case SECRETS_EXISTS:
-		return fail(
-		    "%s is there already; to change the password: kpopctl user passwd %s", user, user);
-	case SECRETS_NO_USER:
-		return fail("no user %s", user);
-	case SECRETS_INVALID:
-		return fail("a password has 1 to %d octets", SECRETS_PASSWORD_OCTETS);
-	default:
-		return trouble(config, config_path(config, CONFIG_SECRETS, path));
+		if (len >= sizeof(name))
+			return 0;
+		memcpy(name, text, len);
+		name[len] = '\0';
+		if (scramkeys_find(strncmp(name, "SCRAM-", 6) == 0 ? name + 6 : name, &hash) < 0)
+			return 0;
+		keys |= 1u << hash;
+		text += len;
+		if (*text == '\0')
+			return keys;
 	}
 }
 
-typedef int store_fn(struct secrets *secrets, const char *user, const char *password_secret, bool plain);
-
-static int store(const struct config *config, const char *user, bool plain, store_fn *fn)
+static uint32_t read_iterations(const char *text)
 {
-	char password_secret[PASSWORD_OCTETS];
-	struct secrets *secrets = open_secrets(config, true);
-	const char *why;
-	int status;
+	char *end;
+	unsigned long long count = strtoull(text, &end, 10);
 
-	if (secrets == NULL)
-		return EXIT_FAILURE;
-	if (password_read(user, password_secret, &why) < 0) {
-		status = fail("%s; nothing was changed", why);
-	} else {
-		status = report(config, fn(secrets, user, password_secret, plain), user);
-		explicit_bzero(password_secret, sizeof(password_secret));
-	}
-	secrets_close(&secrets);
-	return status;
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || count < SECRETS_ITERATIONS_COUNT ||
+	    count > SECRETS_ITERATIONS_MAX_COUNT)
+		misused("--iterations takes 4096 to 1000000");
+	return (uint32_t)count;
 }
 
-static int user_add(const struct config *config, const char *user, bool plain)
+static unsigned read_keys(const char *text)
 {
-	return store(config, user, plain, secrets_add);
+	unsigned keys = kpopctl_keys(text);
+
+	if (keys == 0)
+		misused("--keys takes a list of SHA-1, SHA-256 and SHA-512, with commas between");
+	return keys;
 }
 
-static int user_passwd(const struct config *config, const char *user, bool plain)
+static enum import_format read_format(const char *text)
 {
-	return store(config, user, plain, secrets_set);
+	enum import_format format;
+
+	if (import_format_find(text, &format) < 0)
+		misused("--format takes sasldb, dovecot or htpasswd");
+	return format;
 }
 
-static int user_del(const struct config *config, const char *user, bool plain)
-{
-	struct secrets *secrets = open_secrets(config, true);
-	int status;
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {"plain", no_argument, NULL, 'p'},
+    {"dry-run", no_argument, NULL, 'n'},
+    {"format", required_argument, NULL, OPTION_FORMAT},
+    {"iterations", required_argument, NULL, OPTION_ITERATIONS},
+    {"keep-going", no_argument, NULL, OPTION_KEEP_GOING},
+    {"keep-realm", no_argument, NULL, OPTION_KEEP_REALM},
+    {"keys", required_argument, NULL, OPTION_KEYS},
+    {"realm", required_argument, NULL, OPTION_REALM},
+    {"replace", no_argument, NULL, OPTION_REPLACE},
+    {NULL, 0, NULL, 0},
+};
 
-	(void)plain;
-	if (secrets == NULL)
-		return EXIT_FAILURE;
-	status = report(config, secrets_delete(secrets, user), user);
-	secrets_close(&secrets);
-	return status;
-}
-
-static int print_user(void *arg, const char *user, bool plain)
-{
-	(void)arg;
-	printf("%s\t%s\n", user, plain ? "keys+password" : "keys");
-	return 0;
-}
-
-static int user_list(const struct config *config, const char *user, bool plain)
-{
-	struct secrets *secrets = open_secrets(config, false);
-	int status;
-
-	(void)user;
-	(void)plain;
-	if (secrets == NULL)
-		return EXIT_FAILURE;
-	status = report(config, secrets_list(secrets, print_user, NULL), "");
-	secrets_close(&secrets);
-	if (fflush(stdout) != 0 || ferror(stdout))
-		status = fail("standard output: %s", strerror(errno));
-	return status;
-}
-
-struct options {
-	const char *config;
-	bool plain;
-	char *words[3]; /* noun, verb, NAME */
+/* What was typed: the words, and which options are among them. */
+struct typed {
+	struct options options;
+	unsigned given;
+	char *words[3]; /* noun, verb, operand */
 	int word_count;
 };
 
-static struct options options_read(int argc, char **argv)
+static unsigned take_common(int c, struct options *options)
 {
-	static const struct option options[] = {
-	    {"config", required_argument, NULL, 'c'},
-	    {"plain", no_argument, NULL, 'p'},
-	    {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'V'},
-	    {NULL, 0, NULL, 0},
-	};
-	struct options read = {.config = KPOPD_SYSCONFDIR "/kpopd/kpopd.conf"};
+	switch (c) {
+	case 'c':
+		options->config = optarg;
+		return 0;
+	case 'p':
+		options->forms.plain = true;
+		return BIT(OPTION_PLAIN);
+	case 'n':
+		options->import.dry_run = true;
+		return BIT(OPTION_NO_WRITE);
+	case OPTION_ITERATIONS:
+		options->forms.iterations = read_iterations(optarg);
+		break;
+	case OPTION_KEYS:
+		options->forms.keys = read_keys(optarg);
+		break;
+	case OPTION_FORMAT:
+		options->import.format = read_format(optarg);
+		break;
+	case OPTION_REALM:
+		options->import.realm = optarg;
+		break;
+	case OPTION_KEEP_REALM:
+		options->import.keep_realm = true;
+		break;
+	case OPTION_REPLACE:
+		options->import.replace = true;
+		break;
+	case OPTION_KEEP_GOING:
+		options->import.keep_going = true;
+		break;
+	}
+	return BIT(c);
+}
+
+static struct typed read_typed(int argc, char **argv)
+{
+	struct typed typed = {.options = {.config = KPOPD_SYSCONFDIR "/kpopd/kpopd.conf",
+				  .operand = "",
+				  .forms = {.keys = SECRETS_ALL_KEYS}}};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "c:phV", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "c:pnhV", long_options, NULL)) != -1) {
 		switch (c) {
-		case 'c':
-			read.config = optarg;
-			break;
-		case 'p':
-			read.plain = true;
-			break;
 		case 'V':
 			puts("kpopctl " KPOPD_VERSION);
 			exit(EXIT_SUCCESS);
 		case 'h':
 			usage(stdout);
 			exit(EXIT_SUCCESS);
-		default:
+		case '?':
 			usage(stderr);
 			exit(EX_USAGE);
 		}
-	for (; optind < argc; optind++, read.word_count++)
-		if (read.word_count < 3)
-			read.words[read.word_count] = argv[optind];
-	return read;
+		typed.given |= take_common(c, &typed.options);
+	}
+	for (; optind < argc; optind++, typed.word_count++)
+		if (typed.word_count < 3)
+			typed.words[typed.word_count] = argv[optind];
+	if (typed.word_count > 2)
+		typed.options.operand = typed.words[2];
+	return typed;
 }
 
-static const struct command *find(const struct options *options)
+static const struct command *find(const struct typed *typed)
 {
-	for (size_t i = 0; options->word_count >= 2 && i < COMMANDS_COUNT; i++)
-		if (strcmp(options->words[0], commands[i].noun) == 0 &&
-		    strcmp(options->words[1], commands[i].verb) == 0 &&
-		    options->word_count == (commands[i].named ? 3 : 2) &&
-		    (!options->plain || commands[i].plain))
+	for (size_t i = 0; typed->word_count >= 2 && i < COMMANDS_COUNT; i++)
+		if (strcmp(typed->words[0], commands[i].noun) == 0 &&
+		    strcmp(typed->words[1], commands[i].verb) == 0 &&
+		    typed->word_count == (commands[i].operand != OPERAND_NONE ? 3 : 2) &&
+		    (typed->given & ~commands[i].takes) == 0)
 			return &commands[i];
 	return NULL;
 }
 
 int main(int argc, char **argv)
 {
-	struct options options = options_read(argc, argv);
-	const struct command *command = find(&options);
+	struct typed typed = read_typed(argc, argv);
+	const struct command *command = find(&typed);
+	const char *operand = typed.options.operand;
 	struct config *config;
 	char why[1024];
 	int status;
@@ -255,14 +259,15 @@ int main(int argc, char **argv)
 		return EX_USAGE;
 	}
 	/* The server would never ask for such a name. */
-	if (command->named && !identity_user_valid(options.words[2], strlen(options.words[2])))
-		return fail("%s cannot be a user's name: letters, digits and ._+-=@, beginning with a "
-			    "letter, digit, _, + or =",
-		    options.words[2]);
-	config = config_read(options.config, why, sizeof(why));
+	if (command->operand == OPERAND_USER && !identity_user_valid(operand, strlen(operand)))
+		return kpopctl_fail(
+		    "%s cannot be a user's name: letters, digits and ._+-=@, beginning with a "
+		    "letter, digit, _, + or =",
+		    operand);
+	config = config_read(typed.options.config, why, sizeof(why));
 	if (config == NULL)
-		return fail("%s", why);
-	status = command->run(config, options.words[2], options.plain);
+		return kpopctl_fail("%s", why);
+	status = command->run(config, &typed.options);
 	config_free(&config);
 	return status;
 }

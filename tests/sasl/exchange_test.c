@@ -68,7 +68,8 @@ static void usable_is_what_can_work(void **state)
 	    {"APOP", true},
 	    {"EXTERNAL", false},
 	    {"ANONYMOUS", false},
-	    {"SCRAM-SHA-512", false},
+	    {"SCRAM-SHA-512", true},
+	    {"SCRAM-SHA-384", false},
 	    {"SCRAM-SHA-256-PLUS", false},
 	    {"DIGEST-MD5", false},
 	    {"GSSAPI", false},
@@ -110,6 +111,9 @@ static void every_mechanism_logs_in_and_refuses(void **state)
 	    {"SCRAM-SHA-256 as oneself", "SCRAM-SHA-256", "bob", "bob", BOB_PASSWORD, true, SASLX_DONE},
 	    {"SCRAM-SHA-256 to act as another", "SCRAM-SHA-256", "alice", "bob", BOB_PASSWORD, true,
 		SASLX_DONE},
+	    {"SCRAM-SHA-512", "SCRAM-SHA-512", "", "bob", BOB_PASSWORD, true, SASLX_DONE},
+	    {"SCRAM-SHA-512, wrong password", "SCRAM-SHA-512", "", "alice", "x", true, SASLX_REFUSED},
+	    {"SCRAM-SHA-512, unknown user", "SCRAM-SHA-512", "", "carol", "x", true, SASLX_REFUSED},
 	    {"SCRAM-SHA-256, wrong password", "SCRAM-SHA-256", "", "alice", "x", true, SASLX_REFUSED},
 	    {"SCRAM-SHA-256, unknown user", "SCRAM-SHA-256", "", "carol", "x", true, SASLX_REFUSED},
 	};
@@ -368,7 +372,7 @@ static void one_fails_another_works(void **state)
 
 static void unknown_mechanisms(void **state)
 {
-	static const char *const names[] = {"EXTERNAL", "ANONYMOUS", "GSSAPI", "DIGEST-MD5", "SCRAM-SHA-512",
+	static const char *const names[] = {"EXTERNAL", "ANONYMOUS", "GSSAPI", "DIGEST-MD5", "SCRAM-SHA-384",
 	    "NTLM", "SCRAM-SHA-256-PLUS", "APOP", "", "%n%n%n%n", "PLAIN LOGIN"};
 
 	(void)state;

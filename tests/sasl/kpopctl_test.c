@@ -179,6 +179,8 @@ static int verify(const char *user, const char *password)
 	return rc;
 }
 
+#define KEYS "SCRAM-SHA-1,SCRAM-SHA-256,SCRAM-SHA-512"
+
 static void users_come_and_go(void **state)
 {
 	static char long_password[300], longest_password[256];
@@ -191,19 +193,36 @@ static void users_come_and_go(void **state)
 	    {"the first user, with the folder", "user add alice", "wonder land\n", 0, ""},
 	    {"a password without a line's end", "user add -p bob", "builder", 0, ""},
 	    {"the option after the name", "user add carol --plain", "pass\n", 0, ""},
-	    {"all are listed", "user list", "", 0, "alice\tkeys\nbob\tkeys+password\ncarol\tkeys+password\n"},
+	    {"all are listed", "user list", "", 0,
+		"alice\t" KEYS "\nbob\t" KEYS ",password\ncarol\t" KEYS ",password\n"},
 	    {"a user is added once", "user add alice", "x\n", 1, "alice is there already"},
 	    {"a new password, only keys", "user passwd bob", "other\n", 0, ""},
 	    {"a password for nobody", "user passwd dave", "x\n", 1, "no user dave"},
 	    {"a user is removed", "user del carol", "", 0, ""},
 	    {"a user is removed once", "user del carol", "", 1, "no user carol"},
-	    {"who is left", "user list", "", 0, "alice\tkeys\nbob\tkeys\n"},
+	    {"who is left", "user list", "", 0, "alice\t" KEYS "\nbob\t" KEYS "\n"},
 	    {"an empty password", "user add eve", "\n", 1, "the password is empty"},
 	    {"no password", "user add eve", "", 1, "the password is empty"},
 	    {"255 octets", "user add long", longest_password, 0, ""},
 	    {"more", "user add eve", long_password, 1, "longer than 255"},
 	    {"a path for a name", "user add ../eve", "x\n", 1, "cannot be a user's name"},
 	    {"an empty name", "user add ''", "x\n", 1, "cannot be a user's name"},
+	    {"only some keys", "user add --keys sha-256,SCRAM-SHA-512 --iterations 5000 few", "x\n", 0, ""},
+	    {"what is there of a user", "user show few", "", 0,
+		"SCRAM-SHA-256\tkeys, 5000 iterations\nSCRAM-SHA-512\tkeys, 5000 iterations\n"
+		"logs in by\tPLAIN LOGIN USER SCRAM-SHA-512 SCRAM-SHA-256\n"},
+	    {"of a kept password", "user add -p --keys SHA-1 kept", "x\n", 0, ""},
+	    {"and shown", "user show kept", "", 0,
+		"SCRAM-SHA-1\tkeys, 4096 iterations\npassword\tkept\n"
+		"logs in by\tPLAIN LOGIN USER SCRAM-SHA-1 CRAM-MD5 APOP\n"},
+	    {"of nobody", "user show nobody-here", "", 1, "no user nobody-here"},
+	    {"keys that are none", "user add --keys MD5 eve", "x\n", 64, "SHA-512"},
+	    {"no keys", "user add --keys '' eve", "x\n", 64, "SHA-512"},
+	    {"too few iterations", "user add --iterations 4095 eve", "x\n", 64, "4096 to 1000000"},
+	    {"too many", "user add --iterations 1000001 eve", "x\n", 64, "4096 to 1000000"},
+	    {"not a number", "user add --iterations 4096x eve", "x\n", 64, "4096 to 1000000"},
+	    {"a password that is no UTF-8", "user add eve", "M\xfcll\n", 1, "not UTF-8"},
+	    {"an option of another command", "user add --replace eve", "x\n", 64, "usage:"},
 	    {"no name", "user add", "x\n", 64, "usage:"},
 	    {"a password as argument", "user add eve secret", "x\n", 64, "usage:"},
 	    {"an option where it means nothing", "user del -p alice", "", 64, "usage:"},

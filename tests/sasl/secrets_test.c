@@ -20,6 +20,7 @@
 
 #include "sasl/credentials.h"
 #include "sasl/scramkeys.h"
+#include "sasl/secretfile.h"
 #include "sasl/secrets.h"
 
 static char dir[64], path[128];
@@ -90,14 +91,13 @@ static void scram_examples_of_the_rfcs(void **state)
 		const EVP_MD *md = rows[i].hash == SCRAM_SHA1 ? EVP_sha1() : EVP_sha256();
 		size_t octets = scramkeys_octets(rows[i].hash), pad = strcspn(rows[i].salt, "=");
 		struct scramkeys keys = {.iterations = 4096};
-		uint8_t salt[32], mac[32], proof[64], client_key[32], stored[32];
+		uint8_t mac[32], proof[64], client_key[32], stored[32];
 		char text[64];
 		int salt_len =
-		    EVP_DecodeBlock(salt, (const uint8_t *)rows[i].salt, (int)strlen(rows[i].salt));
+		    EVP_DecodeBlock(keys.salt, (const uint8_t *)rows[i].salt, (int)strlen(rows[i].salt));
 
-		salt_len -= (int)(strlen(rows[i].salt) - pad);
-		assert_int_equal(
-		    scramkeys_derive(rows[i].hash, "pencil", 6, salt, (size_t)salt_len, &keys), 0);
+		keys.salt_len = (uint8_t)((size_t)salt_len - (strlen(rows[i].salt) - pad));
+		assert_int_equal(scramkeys_derive(rows[i].hash, "pencil", 6, &keys), 0);
 		HMAC(md, keys.server, (int)octets, (const uint8_t *)rows[i].said, strlen(rows[i].said), mac,
 		    NULL);
 		EVP_EncodeBlock((uint8_t *)text, mac, (int)octets);
@@ -113,38 +113,127 @@ static void scram_examples_of_the_rfcs(void **state)
 	}
 }
 
+static const struct secrets_forms all_forms = {SECRETS_ALL_KEYS, SECRETS_ITERATIONS_COUNT, true};
+
+/* Everything a record can have, each as long as it can be. */
+static void make_full(struct credentials *made)
+{
+	static char longest[SECRETS_PASSWORD_OCTETS + 1];
+
+	memset(longest, 'p', SECRETS_PASSWORD_OCTETS);
+	assert_int_equal(credentials_make(made, longest, &all_forms), SECRETS_OK);
+	for (int hash = 0; hash < SCRAM_HASH_COUNT; hash++)
+		made->keys[hash].salt_len = SCRAM_SALT_MAX_OCTETS;
+	strcpy(made->hash, "$6$rounds=100000$abcdefghijklmnop$");
+	memset(made->hash + strlen(made->hash), '/', 86);
+}
+
 static void records_are_read_to_the_last_octet_or_not_at_all(void **state)
 {
 	struct credentials made, read;
 	uint8_t bytes[CREDENTIALS_OCTETS + 1], changed[CREDENTIALS_OCTETS + 1];
-	static char longest[SECRETS_PASSWORD_OCTETS + 1];
+	size_t len, ends = 0;
 
 	(void)state;
-	memset(longest, 'p', SECRETS_PASSWORD_OCTETS);
-	for (int plain = 0; plain < 2; plain++) {
-		size_t len;
-
-		assert_int_equal(credentials_make(&made, longest, plain != 0), 0);
-		len = credentials_encode(&made, bytes);
-		assert_true(len <= CREDENTIALS_OCTETS);
-		assert_int_equal(credentials_decode(&read, bytes, len), 0);
-		assert_memory_equal(read.keys, made.keys, sizeof(made.keys));
-		assert_string_equal(read.password_secret, plain ? longest : "");
-		for (size_t cut = 0; cut < len; cut++)
-			assert_int_equal(credentials_decode(&read, bytes, cut), -1);
-		bytes[len] = 0;
-		assert_int_equal(credentials_decode(&read, bytes, len + 1), -1);
-		for (size_t at = 0; at < 2; at++) { /* version and flags */
-			memcpy(changed, bytes, len);
-			changed[at] ^= 0x40;
-			assert_int_equal(credentials_decode(&read, changed, len), -1);
-		}
+	make_full(&made);
+	len = credentials_encode(&made, bytes);
+	assert_true(len <= CREDENTIALS_OCTETS);
+	assert_int_equal(credentials_decode(&read, bytes, len), 0);
+	assert_memory_equal(read.keys, made.keys, sizeof(made.keys));
+	assert_string_equal(read.hash, made.hash);
+	assert_string_equal(read.password_secret, made.password_secret);
+	assert_true(read.plain);
+	/* Where a part ends, so may the record. */
+	for (size_t cut = 0; cut < len; cut++)
+		ends += credentials_decode(&read, bytes, cut) == 0;
+	assert_int_equal(ends, 4);
+	bytes[len] = 0;
+	assert_int_equal(credentials_decode(&read, bytes, len + 1), -1);
+	for (size_t at = 0; at < 3; at++) { /* version, flags, type */
 		memcpy(changed, bytes, len);
-		memset(changed + 2, 0xff, 4);
-		assert_int_equal(credentials_decode(&read, changed, len), -1);
-		memset(changed + 2, 0, 4);
+		changed[at] ^= 0x40;
 		assert_int_equal(credentials_decode(&read, changed, len), -1);
 	}
+	/* Iterations: too many, none; a salt longer than there is room for. */
+	memcpy(changed, bytes, len);
+	memset(changed + 5, 0xff, 4);
+	assert_int_equal(credentials_decode(&read, changed, len), -1);
+	memset(changed + 5, 0, 4);
+	assert_int_equal(credentials_decode(&read, changed, len), -1);
+	memcpy(changed, bytes, len);
+	changed[9] = SCRAM_SALT_MAX_OCTETS + 1;
+	assert_int_equal(credentials_decode(&read, changed, len), -1);
+	/* A password alone is no record, and parts come once and in order. */
+	assert_int_equal(credentials_decode(&read, "\x02\x00\x11\x00\x01p", 6), -1);
+	memset(made.keys, 0, sizeof(made.keys));
+	len = credentials_encode(&made, bytes);
+	assert_int_equal(credentials_decode(&read, bytes, len), 0);
+	memcpy(changed, bytes, len);
+	memcpy(changed + len, bytes + 2, len - 2);
+	assert_int_equal(credentials_decode(&read, changed, 2 * len - 2), -1);
+	made.hash[1] = '1';
+	assert_int_equal(credentials_decode(&read, bytes, credentials_encode(&made, bytes)), -1);
+}
+
+/* As the first release wrote them: version 1, of "pencil", 4096 iterations. */
+static size_t make_version_1(uint8_t *bytes, bool plain, const char *password)
+{
+	static const size_t octets[] = {20, 32};
+	size_t len = 0;
+
+	bytes[len++] = 1;
+	bytes[len++] = plain;
+	memcpy(bytes + len, "\x00\x00\x10\x00", 4);
+	len += 4;
+	for (int hash = 0; hash < 2; hash++) {
+		struct scramkeys keys = {.iterations = 4096, .salt_len = 16, .salt = "0123456789abcdef"};
+
+		assert_int_equal(
+		    scramkeys_derive((enum scram_hash)hash, password, strlen(password), &keys), 0);
+		memcpy(bytes + len, keys.salt, 16);
+		memcpy(bytes + len + 16, keys.stored, octets[hash]);
+		memcpy(bytes + len + 16 + octets[hash], keys.server, octets[hash]);
+		len += 16 + 2 * octets[hash];
+	}
+	if (plain) {
+		bytes[len++] = (uint8_t)strlen(password);
+		memcpy(bytes + len, password, strlen(password));
+		len += strlen(password);
+	}
+	return len;
+}
+
+static void records_of_the_first_release_are_read(void **state)
+{
+	static const char *const passwords[] = {"pencil", "p\xe4ss"};
+	struct secretfile_entry entries[] = {{.user = "old"}, {.user = "latin"}};
+	struct secretfile *file;
+	struct secrets *reader;
+	struct credentials read;
+	uint8_t bytes[CREDENTIALS_OCTETS];
+	char plain[SECRETS_VALUE_OCTETS];
+	size_t len = make_version_1(bytes, true, "pencil");
+
+	(void)state;
+	assert_int_equal(credentials_decode(&read, bytes, len), 0);
+	assert_string_equal(read.password_secret, "pencil");
+	assert_int_equal(read.keys[SCRAM_SHA512].iterations, 0);
+	for (size_t cut = 0; cut < len; cut++)
+		assert_int_equal(credentials_decode(&read, bytes, cut), -1);
+	assert_int_equal(credentials_decode(&read, bytes, len + 1), -1);
+	assert_int_equal(secretfile_open(&file, path, true), SECRETS_OK);
+	for (size_t i = 0; i < 2; i++)
+		entries[i].len = make_version_1(entries[i].record, i == 0, passwords[i]);
+	assert_int_equal(secretfile_put(file, entries, 2, SECRETS_ADD, NULL), SECRETS_OK);
+	secretfile_close(&file);
+	reader = reader_open();
+	assert_int_equal(secrets_verify(reader, "old", "pencil", 6), SECRETS_OK);
+	assert_int_equal(secrets_verify(reader, "old", "pencik", 6), SECRETS_REFUSED);
+	/* Such passwords were taken as they came. */
+	assert_int_equal(secrets_verify(reader, "latin", passwords[1], 4), SECRETS_OK);
+	assert_int_equal(secrets_plain(reader, "old", plain), SECRETS_OK);
+	assert_string_equal(plain, "pencil");
+	secrets_close(&reader);
 }
 
 static void passwords_are_verified(void **state)
@@ -192,6 +281,17 @@ static void passwords_are_verified(void **state)
 	secrets_close(&reader);
 	secrets_close(&writer);
 	assert_null(writer);
+}
+
+/* What a client of that mechanism is told: hash, iterations and salt. */
+static const char *told(struct secrets *reader, const char *user, enum scram_hash hash)
+{
+	static char values[SCRAM_HASH_COUNT][SECRETS_VALUE_OCTETS];
+
+	assert_int_equal(secrets_scram(reader, user, values), SECRETS_OK);
+	assert_non_null(strrchr(values[hash], '$'));
+	*strrchr(values[hash], '$') = '\0';
+	return values[hash];
 }
 
 /* As another process in life: what it does is seen by a reader that was there before. */
@@ -251,33 +351,67 @@ static void a_reader_sees_changes(void **state)
 	assert_int_equal(in_another_process(delete_alice), 0);
 	assert_int_equal(secrets_verify(reader, "alice", "second", 6), SECRETS_REFUSED);
 	/* The file is replaced by another, which has another key, so other made-up answers. */
-	assert_int_equal(secrets_scram(reader, "carol", "SHA-256", salt[0]), SECRETS_OK);
+	strcpy(salt[0], told(reader, "carol", SCRAM_SHA256));
 	unlink(path);
 	assert_int_equal(secrets_verify(reader, "alice", "first", 5), SECRETS_TEMP);
 	assert_int_equal(in_another_process(add_alice), 0);
 	assert_int_equal(secrets_verify(reader, "alice", "first", 5), SECRETS_OK);
-	assert_int_equal(secrets_scram(reader, "carol", "SHA-256", salt[1]), SECRETS_OK);
+	strcpy(salt[1], told(reader, "carol", SCRAM_SHA256));
 	assert_string_not_equal(salt[0], salt[1]);
 	secrets_close(&reader);
 }
 
+/* The same but for the salt itself. */
+static void assert_alike(struct secrets *reader, const char *one, const char *two, enum scram_hash hash)
+{
+	char first[SECRETS_VALUE_OCTETS], second[SECRETS_VALUE_OCTETS];
+
+	strcpy(first, told(reader, one, hash));
+	strcpy(second, told(reader, two, hash));
+	assert_int_equal(strlen(first), strlen(second));
+	assert_string_not_equal(first, second);
+	*strchr(first, ':') = *strchr(second, ':') = '\0';
+	assert_string_equal(first, second);
+}
+
+static const char bcrypt[] = "$2y$05$ut3IHtWSAS0jkgp5Uwona.SSAkBa.qCwNlHDSlhqzC.dcMyGr4rJe"; /* of sesam */
+
+/* As an import does it. */
+static void enter_hash(struct secrets *writer, const char *user, const char *hash)
+{
+	struct credentials record = {.plain = false};
+	size_t failed;
+
+	strcpy(record.hash, hash);
+	assert_int_equal(
+	    secrets_enter_many(writer, &(struct secrets_entry){user, &record}, 1, SECRETS_EITHER, &failed),
+	    SECRETS_OK);
+	assert_int_equal(secrets_settle(writer), SECRETS_OK);
+}
+
 static void unknown_users_look_like_others(void **state)
 {
-	static const char *const hashes[] = {"SHA-1", "SHA-256"};
+	const struct secrets_forms few = {.keys = 1u << SCRAM_SHA256};
 	struct secrets *writer = writer_open(), *reader = reader_open();
-	char known[SECRETS_VALUE_OCTETS], unknown[2][SECRETS_VALUE_OCTETS], other[SECRETS_VALUE_OCTETS];
+	char known[SECRETS_VALUE_OCTETS], unknown[2][SECRETS_VALUE_OCTETS];
 
 	(void)state;
 	assert_int_equal(secrets_add(writer, "alice", "x", false), SECRETS_OK);
-	for (size_t i = 0; i < 2; i++) {
-		assert_int_equal(secrets_scram(reader, "alice", hashes[i], known), SECRETS_OK);
-		assert_int_equal(secrets_scram(reader, "carol", hashes[i], unknown[0]), SECRETS_OK);
-		assert_int_equal(secrets_scram(reader, "carol", hashes[i], unknown[1]), SECRETS_OK);
-		assert_int_equal(secrets_scram(reader, "dave", hashes[i], other), SECRETS_OK);
-		assert_string_equal(unknown[0], unknown[1]);
-		assert_string_not_equal(unknown[0], other);
-		assert_int_equal(strlen(known), strlen(unknown[0]));
-		assert_int_equal(strncmp(known, unknown[0], strcspn(known, ":")), 0);
+	assert_int_equal(secrets_enter(writer, "few", "x", &few, SECRETS_ADD), SECRETS_OK);
+	enter_hash(writer, "hashed", bcrypt);
+	for (int i = 0; i < SCRAM_HASH_COUNT; i++) {
+		enum scram_hash hash = (enum scram_hash)i;
+
+		strcpy(unknown[0], told(reader, "carol", hash));
+		assert_string_equal(unknown[0], told(reader, "carol", hash));
+		assert_alike(reader, "alice", "carol", hash);
+		assert_alike(reader, "carol", "dave", hash);
+		assert_alike(reader, "few", "carol", hash);
+		assert_alike(reader, "hashed", "carol", hash);
+		/* And again the same by another process. */
+		secrets_close(&reader);
+		reader = reader_open();
+		assert_string_equal(unknown[0], told(reader, "carol", hash));
 	}
 	assert_int_equal(secrets_plain(reader, "alice", known), SECRETS_OK);
 	assert_int_equal(secrets_plain(reader, "carol", unknown[0]), SECRETS_OK);
@@ -285,7 +419,120 @@ static void unknown_users_look_like_others(void **state)
 	assert_string_equal(unknown[0], unknown[1]);
 	assert_int_equal(strlen(known), strlen(unknown[0]));
 	assert_int_equal(secrets_verify(reader, "carol", unknown[0], strlen(unknown[0])), SECRETS_REFUSED);
-	assert_int_equal(secrets_scram(reader, "alice", "SHA-512", known), SECRETS_TEMP);
+	secrets_close(&reader);
+	secrets_close(&writer);
+}
+
+static bool told_iterations(struct secrets *reader, const char *user, const char *count)
+{
+	char want[32];
+
+	snprintf(want, sizeof(want), "SCRAM-SHA-512$%s:", count);
+	return strncmp(told(reader, user, SCRAM_SHA512), want, strlen(want)) == 0;
+}
+
+static void unknown_users_have_what_most_users_have(void **state)
+{
+	struct secrets_forms more = {.keys = SECRETS_ALL_KEYS, .iterations = 5000};
+	struct secrets *writer = writer_open(), *reader = reader_open();
+	uint32_t cheap;
+
+	(void)state;
+	assert_int_equal(secrets_iterations(writer), SECRETS_ITERATIONS_COUNT);
+	assert_int_equal(secrets_add(writer, "a", "x", false), SECRETS_OK);
+	assert_int_equal(secrets_enter(writer, "b", "x", &more, SECRETS_ADD), SECRETS_OK);
+	/* As many of each: nothing changes. */
+	assert_true(told_iterations(reader, "carol", "4096"));
+	assert_true(told_iterations(reader, "b", "5000"));
+	assert_int_equal(secrets_enter(writer, "c", "x", &more, SECRETS_ADD), SECRETS_OK);
+	assert_true(told_iterations(reader, "carol", "5000"));
+	assert_int_equal(secrets_iterations(writer), 5000);
+	assert_int_equal(secrets_delete(writer, "c"), SECRETS_OK);
+	assert_true(told_iterations(reader, "carol", "5000"));
+	/* Who gets a new password gets what is usual by now. */
+	assert_int_equal(secrets_set(writer, "a", "y", false), SECRETS_OK);
+	assert_true(told_iterations(reader, "a", "5000"));
+	/* And when most passwords are verified with a dear hash, so are those of nobody. */
+	assert_int_equal(secrets_verify(reader, "carol", "x", 1), SECRETS_REFUSED);
+	cheap = secrets_cost_usecs(reader);
+	enter_hash(writer, "d", "$2b$09$ut3IHtWSAS0jkgp5Uwona.SSAkBa.qCwNlHDSlhqzC.dcMyGr4rJe");
+	enter_hash(writer, "e", "$2y$09$ut3IHtWSAS0jkgp5Uwona.SSAkBa.qCwNlHDSlhqzC.dcMyGr4rJe");
+	enter_hash(writer, "f", "$2a$09$ut3IHtWSAS0jkgp5Uwona.SSAkBa.qCwNlHDSlhqzC.dcMyGr4rJe");
+	assert_int_equal(secrets_verify(reader, "carol", "x", 1), SECRETS_REFUSED);
+	assert_true(secrets_cost_usecs(reader) > 3 * cheap);
+	for (more.iterations = 1; more.iterations < 2000000; more.iterations += 1000000 - 2)
+		assert_int_equal(secrets_enter(writer, "g", "x", &more, SECRETS_ADD),
+		    more.iterations == 999999 ? SECRETS_OK : SECRETS_INVALID);
+	secrets_close(&reader);
+	secrets_close(&writer);
+}
+
+static void hashes_of_other_programs_are_verified_and_remembered(void **state)
+{
+	struct secrets *writer = writer_open(), *reader = reader_open();
+	char values[SCRAM_HASH_COUNT][SECRETS_VALUE_OCTETS], plain[SECRETS_VALUE_OCTETS];
+
+	(void)state;
+	enter_hash(writer, "alice", bcrypt);
+	assert_int_equal(secrets_verify(reader, "alice", "sesan", 5), SECRETS_REFUSED);
+	assert_int_not_equal(secrets_cost_usecs(reader), 0);
+	assert_int_equal(secrets_verify(reader, "alice", "sesam", 5), SECRETS_OK);
+	assert_int_not_equal(secrets_cost_usecs(reader), 0);
+	assert_int_equal(secrets_verify(reader, "alice", "sesam", 5), SECRETS_OK);
+	assert_int_equal(secrets_cost_usecs(reader), 0);
+	/* The same hash and password, but not the same length of what crypt(3) sees. */
+	assert_int_equal(secrets_verify(reader, "alice", "sesam\0x", 7), SECRETS_REFUSED);
+	assert_int_equal(secrets_verify(reader, "alice", "sesam", 6), SECRETS_REFUSED);
+	assert_int_equal(secrets_scram(reader, "alice", values), SECRETS_OK);
+	assert_int_equal(secrets_plain(reader, "alice", plain), SECRETS_OK);
+	assert_string_not_equal(plain, "sesam");
+	/* A change makes it forgotten, for this user alone. */
+	enter_hash(writer, "bob", bcrypt);
+	assert_int_equal(secrets_verify(reader, "bob", "sesam", 5), SECRETS_OK);
+	assert_int_equal(secrets_set(writer, "alice", "other", false), SECRETS_OK);
+	assert_int_equal(secrets_verify(reader, "alice", "sesam", 5), SECRETS_REFUSED);
+	assert_int_equal(secrets_verify(reader, "alice", "other", 5), SECRETS_OK);
+	assert_int_equal(secrets_verify(reader, "bob", "sesam", 5), SECRETS_OK);
+	assert_int_equal(secrets_cost_usecs(reader), 0);
+	assert_int_equal(secrets_delete(writer, "bob"), SECRETS_OK);
+	assert_int_equal(secrets_verify(reader, "bob", "sesam", 5), SECRETS_REFUSED);
+	secrets_close(&reader);
+	secrets_close(&writer);
+}
+
+static void passwords_are_prepared(void **state)
+{
+	static const struct {
+		const char *sentence, *stored, *given;
+		int entered, verified;
+	} rows[] = {
+	    {"composed and given decomposed", "M\xc3\xbcll", "Mu\xcc\x88ll", SECRETS_OK, SECRETS_OK},
+	    {"decomposed and given composed", "Mu\xcc\x88ll", "M\xc3\xbcll", SECRETS_OK, SECRETS_OK},
+	    {"given as it was", "Mu\xcc\x88ll", "Mu\xcc\x88ll", SECRETS_OK, SECRETS_OK},
+	    {"another letter", "M\xc3\xbcll", "Mull", SECRETS_OK, SECRETS_REFUSED},
+	    {"given in ISO 8859-1", "M\xc3\xbcll", "M\xfcll", SECRETS_OK, SECRETS_REFUSED},
+	    {"newer than Unicode 3.2", "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", SECRETS_OK, SECRETS_OK},
+	    {"ISO 8859-1", "M\xfcll", "M\xfcll", SECRETS_UNPREPARED, SECRETS_REFUSED},
+	    {"a control character", "a\x07", "a\x07", SECRETS_UNPREPARED, SECRETS_REFUSED},
+	};
+	struct secrets *writer = writer_open(), *reader = reader_open();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int entered = secrets_add(writer, "alice", rows[i].stored, false);
+
+		if (entered != rows[i].entered ||
+		    secrets_verify(reader, "alice", rows[i].given, strlen(rows[i].given)) != rows[i].verified)
+			fail_msg("%s", rows[i].sentence);
+		if (entered == SECRETS_OK)
+			assert_int_equal(secrets_delete(writer, "alice"), SECRETS_OK);
+	}
+	/* Made by "openssl passwd -5" of the Latin-1 octets, and of the composed UTF-8 ones. */
+	enter_hash(writer, "latin", "$5$saltsalt$Hap1BrBznMFpHne4uvqi.8YmDaPkBODM21PZG3gLLaD");
+	enter_hash(writer, "utf8", "$5$saltsalt$NpFOhmhi.IlMKONhCbyjzaTt3.NB89Qy4C2.lI8hyl5");
+	assert_int_equal(secrets_verify(reader, "latin", "M\xfcll", 4), SECRETS_OK);
+	assert_int_equal(secrets_verify(reader, "utf8", "M\xc3\xbcll", 5), SECRETS_OK);
+	assert_int_equal(secrets_verify(reader, "utf8", "Mu\xcc\x88ll", 6), SECRETS_OK);
 	secrets_close(&reader);
 	secrets_close(&writer);
 }
@@ -324,13 +571,13 @@ static void unknown_users_cost_as_much(void **state)
 	secrets_close(&writer);
 }
 
-static int collect(void *arg, const char *user, bool plain)
+static int collect(void *arg, const char *user, const struct credentials *record)
 {
 	char *text = arg;
 
 	strcat(text, user);
-	strcat(text, plain ? "+ " : " ");
-	return 0;
+	strcat(text, record != NULL && record->plain ? "+ " : " ");
+	return strlen(text) > 200;
 }
 
 static void users_are_listed_in_order(void **state)
@@ -480,9 +727,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(scram_examples_of_the_rfcs),
 	    cmocka_unit_test(records_are_read_to_the_last_octet_or_not_at_all),
+	    FILE_TEST(records_of_the_first_release_are_read),
 	    FILE_TEST(passwords_are_verified),
+	    FILE_TEST(passwords_are_prepared),
+	    FILE_TEST(hashes_of_other_programs_are_verified_and_remembered),
 	    FILE_TEST(a_reader_sees_changes),
 	    FILE_TEST(unknown_users_look_like_others),
+	    FILE_TEST(unknown_users_have_what_most_users_have),
 	    FILE_TEST(unknown_users_cost_as_much),
 	    FILE_TEST(users_are_listed_in_order),
 	    FILE_TEST(what_root_makes_is_the_directorys_owners),

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * users: the commands of kpopctl about the users in the secrets.
+ */
+#ifndef KPOPD_TOOLS_USERS_H
+#define KPOPD_TOOLS_USERS_H
+
+#include "tools/kpopctl.h"
+
+int users_add(const struct config *config, const struct options *options);
+int users_passwd(const struct config *config, const struct options *options);
+int users_del(const struct config *config, const struct options *options);
+int users_list(const struct config *config, const struct options *options);
+int users_show(const struct config *config, const struct options *options);
+int users_import(const struct config *config, const struct options *options);
+
+#endif
