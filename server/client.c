@@ -179,10 +179,24 @@ static bool step(struct client *client)
 
 /* ---- the socket ---- */
 
+static void bind_session(struct client *client)
+{
+	struct saslx_binding bindings[SASLX_BINDINGS_COUNT];
+	size_t count = 0;
+	for (int type = 0; type < SASLX_BINDINGS_COUNT; type++) {
+		struct saslx_binding *binding = &bindings[count];
+		binding->type = (enum saslx_binding_type)type;
+		binding->len = stream_binding(client->stream, binding->type, binding->octets);
+		count += binding->len > 0;
+	}
+	session_bind(client->session, bindings, count);
+}
+
 static void handshake_done(struct client *client)
 {
 	struct session_output out = client_output(client);
 	client->phase = PHASE_SESSION;
+	bind_session(client);
 	if (client->protocol == PROTOCOL_POP3S)
 		client->outcome = session_begin(client->session, &out);
 	else

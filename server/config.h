@@ -29,6 +29,15 @@ struct listener_config {
 	uint16_t port;
 };
 
+/* Who must, may or cannot bind; the first that fits holds. */
+struct channel_binding_rule {
+	char *name;
+	int line;
+	char **mechanisms;        /* with or without -PLUS; empty: all */
+	struct networks networks; /* empty: all */
+	enum saslx_binding_policy policy;
+};
+
 struct config {
 	char *file;     /* where this came from */
 	char *hostname; /* in the greeting, challenges, APOP timestamps; default gethostname's, looked up in
@@ -71,6 +80,11 @@ struct config {
 	unsigned penalty_threshold, penalty_secs, penalty_max_secs; /* see penalty.h */
 	struct networks penalty_exempt_networks;
 	unsigned source_checks; /* passwords of one source that are checked at a time; 0: any number */
+
+	enum saslx_binding_policy channel_binding; /* where no rule fits */
+	struct channel_binding_rule *channel_binding_rules;
+	size_t channel_binding_rule_count;
+	enum saslx_binding_policy gssapi_channel_binding; /* of GSSAPI itself, as Active Directory has it */
 
 	unsigned authorization_secs, idle_secs, tls_handshake_secs, kpop_handshake_secs;
 	bool implementation; /* show IMPLEMENTATION in CAPA */

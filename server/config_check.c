@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/identity.h"
+#include "server/mechanism.h"
 #include "server/network.h"
 
 #define HOSTNAME_OCTETS 253u /* RFC 1035 section 2.3.4, as text */
@@ -107,6 +108,16 @@ int config_check_mechanism(const char *value, char *why_r, size_t size)
 	if (strcmp(value, "ANONYMOUS") == 0 || strcmp(value, "EXTERNAL") == 0)
 		return wrong(why_r, size, "%s proves nobody's identity here; leave it out", value);
 	return 0;
+}
+
+int config_check_binding_mechanism(const char *value, char *why_r, size_t size)
+{
+	return mechanism_find(value)->binds ? 0
+					    : wrong(why_r, size,
+						  "%.64s has no channel binding; name GS2-KRB5 or a SCRAM "
+						  "mechanism, or for GSSAPI set "
+						  "gssapi_channel_binding",
+						  value);
 }
 
 int config_check_service(const char *value, char *why_r, size_t size)

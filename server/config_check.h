@@ -29,6 +29,7 @@ config_check_fn config_check_network;   /* network_parse */
 config_check_fn config_check_title;     /* a listener's name: what systemd.socket(5) allows */
 config_check_fn config_check_code;      /* a path of a file we run: not writable by others */
 config_check_fn config_check_secret;    /* a path of a file that others may neither write nor read */
+config_check_fn config_check_binding_mechanism; /* one whose clients can bind to TLS */
 
 /* The same for a file that is open already: written by nobody but root, us, and root's or our group. */
 int config_check_file(const struct stat *st, char *why_r, size_t size);

@@ -23,10 +23,15 @@ static const char *const isolations[] = {"process", "shared", NULL};
 static const char *const plaintexts[] = {"tls", "loopback", "always", NULL};
 /* In the order of the bits of enum saslx_layers. */
 static const char *const layers[] = {"none", "integrity", "confidentiality", NULL};
+static const char *const gssapi_policies[] = {"off", "accept", "require", NULL};
 static const char *const log_targets[] = {"stderr", "syslog", NULL};
 static const char *const default_services[] = {"pop", "pop3", NULL};
-static const char *const default_mechanisms[] = {
-    "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", NULL};
+/*
+ * In the order of worth; but GSSAPI first, within the octets of the line that fetchmail reads in one piece.
+ */
+static const char *const default_mechanisms[] = {"GSSAPI", "GS2-KRB5-PLUS", "GS2-KRB5", "SCRAM-SHA-512-PLUS",
+    "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN",
+    "LOGIN", NULL};
 static const char *const default_passwords[] = {"secrets", NULL};
 static const char *const no_list[] = {NULL};
 /* Programs of this host that have users of their own, and speak for all of them. */
@@ -62,6 +67,8 @@ static const struct config_key keys[] = {
     SET(gssapi_layers, layers, layers),
     BOOL(user_pass, true),
     BOOL(apop, false),
+    WORD(channel_binding, "allow", config_binding_policies),
+    WORD(gssapi_channel_binding, "off", gssapi_policies),
     WORD(plaintext, "tls", plaintexts),
     LIST(passwords, default_passwords, 1, 3, config_check_source),
     STRING(kerberos_realm, NULL, config_check_realm),

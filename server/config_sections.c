@@ -8,6 +8,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const char *const protocols[] = {"pop3", "pop3s", "kpop", NULL};
+static const char *const no_list[] = {NULL};
 static const char *const all_addresses[] = {"0.0.0.0", "::", NULL};
 static const uint16_t protocol_ports[PROTOCOL_COUNT] = {110, 995, 1109};
 
@@ -16,6 +17,15 @@ static const struct config_key listener_keys[] = {
     WORD(protocol, NULL, protocols),
     LIST(addresses, all_addresses, 1, ADDRESSES_COUNT, config_check_address),
     {.name = AT(port), .kind = KIND_PORT, .min = 1, .max = UINT16_MAX},
+};
+
+#undef AT
+#define AT(field) #field, .offset = offsetof(struct channel_binding_rule, field)
+const char *const config_binding_policies[] = {"off", "allow", "require", NULL};
+static const struct config_key channel_binding_keys[] = {
+    LIST(mechanisms, no_list, 0, LIMIT_MECHANISMS_COUNT, config_check_binding_mechanism),
+    NETWORKS(networks, no_list),
+    WORD(policy, NULL, config_binding_policies),
 };
 
 /* Every section's structure begins so. */
@@ -28,6 +38,7 @@ struct head {
 	_Static_assert( \
 	    offsetof(type, name) == 0 && offsetof(type, line) == offsetof(struct head, line), #type)
 HEADED(struct listener_config);
+HEADED(struct channel_binding_rule);
 
 static int check_listener(struct config_place *place, int line, cfg_t *section)
 {
@@ -45,6 +56,15 @@ static void finish_listener(void *section)
 		listener->port = protocol_ports[listener->protocol];
 }
 
+static int check_channel_binding(struct config_place *place, int line, cfg_t *section)
+{
+	return cfg_getstr(section, "policy") != NULL
+		   ? 0
+		   : config_fail(place, line,
+			 "channel_binding_rule %s: has no policy; write 'policy = off', allow or require",
+			 cfg_title(section));
+}
+
 static const struct section {
 	const char *name;
 	const struct config_key *keys;
@@ -59,6 +79,9 @@ static const struct section {
     {SECTION(
 	 "listener", struct listener_config, listener_keys, LIMIT_LISTENERS_COUNT, listeners, listener_count),
 	check_listener, finish_listener},
+    {SECTION("channel_binding_rule", struct channel_binding_rule, channel_binding_keys,
+	 LIMIT_BINDING_RULES_COUNT, channel_binding_rules, channel_binding_rule_count),
+	check_channel_binding, NULL},
 };
 
 _Static_assert(COUNT(sections) == CONFIG_SECTIONS_COUNT, "an option for each");

@@ -8,8 +8,11 @@
 
 #include "server/config_table.h"
 
-#define CONFIG_SECTIONS_COUNT 1u
+#define CONFIG_SECTIONS_COUNT 2u
 #define CONFIG_SECTION_KEYS_COUNT 16u
+
+/* Words of enum saslx_binding_policy. */
+extern const char *const config_binding_policies[];
 
 /* One reading of the sections: libconfuse hands its callbacks no argument of ours. */
 struct config_sections {

@@ -11,6 +11,7 @@
 #include "server/child.h"
 #include "server/guard.h"
 #include "server/log.h"
+#include "server/binding_policy.h"
 #include "server/mechanism.h"
 
 enum { WHY_OCTETS = 512 };
@@ -444,6 +445,7 @@ struct conversation *conversation_start(struct auth *auth, const struct msg *sta
 	c->tls = c->connection.tls = tls != 0;
 	c->connection.layers = c->tls ? SASLX_LAYER_NONE : auth->config->gssapi_layers;
 	guard_begin(&c->guarded, &auth->guard, &c->peer, mechanism_name(c), auth->password);
+	c->connection.binding_policy = binding_policy(auth->config, mechanism_name(c), &c->peer);
 	if (c->mechanism == MECHANISM_KPOP)
 		kpop_start(c, initial, len, reply_r);
 	else

@@ -17,8 +17,11 @@ enum { MECHANISM_USERPASS = 0xF0, MECHANISM_APOP = 0xF1, MECHANISM_KPOP = 0xF2 }
 
 struct mechanism {
 	const char *name;
-	bool plaintext;    /* the server sees the password: needs TLS unless the site says otherwise */
-	bool may_block;    /* may cost a slow hash or wait for a network: goes to a password process */
+	bool plaintext; /* the server sees the password: needs TLS unless the site says otherwise */
+	bool may_block; /* may cost a slow hash or wait for a network: goes to a password process */
+	bool binds;     /* its first message says whether the client has bound to TLS (RFC 5801, 5802) */
+	bool plus;      /* and under this name it must have */
+	bool end_point; /* may be bound to the certificate on a site's request, as Active Directory has it */
 	bool server_first; /* an initial response is an error (RFC 5034 section 4) */
 };
 

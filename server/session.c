@@ -285,7 +285,8 @@ static enum outcome too_long(struct session *session)
 {
 	session->since = session->now;
 	session->user_given = false;
-	return session_bad(session, "line too long");
+	return session_bad(
+	    session, "%s", session->discarding_why != NULL ? session->discarding_why : "line too long");
 }
 
 static enum outcome line_input(struct session *session, const uint8_t *buf, size_t len, size_t *used_r)
@@ -310,6 +311,7 @@ static enum outcome line_input(struct session *session, const uint8_t *buf, size
 			return session_long_auth(session, buf, len, used_r);
 		*used_r = line_len;
 		session->discarding = lf == NULL;
+		session->discarding_why = NULL;
 		return lf == NULL ? OUTCOME_MORE_INPUT : too_long(session);
 	}
 	if (lf == NULL)

@@ -55,6 +55,12 @@ struct session_output {
 	size_t size, used;
 };
 
+/*
+ * What a client can bind to on this connection, of each type at most one; copied. To be said before
+ * session_begin (POP3S) or session_tls_started, of a connection whose handshake is done.
+ */
+void session_bind(struct session *session, const struct saslx_binding *bindings, size_t count);
+
 /* The first call: greeting, or a wait for the client (KPOP), or for auth (APOP's timestamp). */
 enum outcome session_begin(struct session *session, struct session_output *out);
 /* Octets of the client; takes at most one command, line or handshake piece. *used_r were taken. */

@@ -14,7 +14,7 @@
 #include "server/pop3_commands.h"
 #include "server/session_private.h"
 
-#define START_HEAD_OCTETS 32u
+#define START_HEAD_OCTETS (30u + SESSION_BINDINGS_OCTETS)
 
 bool session_plaintext_allowed(const struct session *session)
 {
@@ -49,11 +49,9 @@ static bool mechanism_permitted(const struct session *session, size_t mechanism)
 	if (session->params.protocol == PROTOCOL_KPOP || mechanism >= session->config->mechanism_count ||
 	    mechanism >= LIMIT_MECHANISMS_COUNT)
 		return false;
-	const char *name = session->config->mechanisms[mechanism];
-	size_t len = strlen(name);
-	if (len > 5 && strcasecmp(name + len - 5, "-PLUS") == 0 && !session->tls)
-		return false; /* nothing to bind to (RFC 5801 section 5) */
-	return !mechanism_find(name)->plaintext || session_plaintext_allowed(session);
+	const struct mechanism *about = mechanism_find(session->config->mechanisms[mechanism]);
+	return session_binding_allowed(session, about) &&
+	       (!about->plaintext || session_plaintext_allowed(session));
 }
 
 static bool mechanism_works(const struct session *session, size_t mechanism)
@@ -74,6 +72,12 @@ static bool blocks(const struct session *session, uint8_t mechanism)
 	       mechanism_find(session->config->mechanisms[mechanism])->may_block;
 }
 
+static void use_binding(struct session *session)
+{
+	if (session->mechanism < session->config->mechanism_count)
+		session_binding_use(session, mechanism_find(session->config->mechanisms[session->mechanism]));
+}
+
 /* initial NULL: there is none. */
 enum outcome session_start(struct session *session, uint8_t mechanism, const void *initial, size_t len)
 {
@@ -85,14 +89,15 @@ enum outcome session_start(struct session *session, uint8_t mechanism, const voi
 	msg_put_u8(&w, mechanism);
 	msg_put_u8(&w, initial != NULL);
 	msg_put_peer(&w, &session->params.peer);
-	msg_put_u8(&w, 0); /* bindings offered */
-	msg_put_u8(&w, 0); /* bindings */
+	session_put_bindings(session, mechanism, &w);
 	if (w.bad) {
 		session->broken = true;
 		return OUTCOME_DROP;
 	}
 	session->mechanism = mechanism;
 	session->conversing = true;
+	if (initial != NULL)
+		use_binding(session);
 	session->apop_ready = false; /* a new conversation takes the place of APOP's */
 	enum outcome outcome = session_ask_auth(session, MSG_FRONT_START, head, w.len, initial, len);
 	session->request.may_block = blocks(session, mechanism);
@@ -202,6 +207,7 @@ static enum outcome token_end(struct session *session)
 	} else if (!session->conversing) {
 		outcome = session_login_refused(session, REFUSAL_TEMP);
 	} else {
+		use_binding(session);
 		outcome = session_ask_auth(session, MSG_FRONT_STEP, NULL, 0, token->octets, token->len);
 	}
 	auth_token_clear(token);
@@ -236,16 +242,22 @@ static enum outcome list_mechanisms(struct session *session)
 	return OUTCOME_INPUT;
 }
 
-static bool find_mechanism(const struct session *session, const char *name, size_t len, uint8_t *mechanism_r)
+/* NULL when it is offered, else why not. */
+static const char *find_mechanism(
+    const struct session *session, const char *name, size_t len, uint8_t *mechanism_r)
 {
 	for (size_t i = 0; i < session->config->mechanism_count && i < LIMIT_MECHANISMS_COUNT; i++) {
 		const char *have = session->config->mechanisms[i];
 		if (strlen(have) == len && strncasecmp(have, name, len) == 0) {
 			*mechanism_r = (uint8_t)i;
-			return mechanism_permitted(session, i);
+			if (mechanism_permitted(session, i))
+				return NULL;
+			if (session_binding_spent(session, mechanism_find(have)))
+				return "channel binding has served its one attempt on this connection; "
+				       "connect again";
 		}
 	}
-	return false;
+	return "mechanism not offered here";
 }
 
 /* Configured, but a key or the secrets are missing: no client shall take that for a wrong password. */
@@ -267,8 +279,9 @@ enum outcome session_cmd_auth(struct session *session, const struct pop3_args *a
 		return session_bad(session, "AUTH is not offered here");
 	if (!pop3_parse_word(&text, &len, &name, &name_len, &ended))
 		return list_mechanisms(session);
-	if (!find_mechanism(session, name, name_len, &mechanism))
-		return session_bad(session, "mechanism not offered here");
+	const char *why = find_mechanism(session, name, name_len, &mechanism);
+	if (why != NULL)
+		return session_bad(session, "%s", why);
 	if (!mechanism_works(session, mechanism))
 		return cannot_be_used(session, mechanism);
 	if (len == 0)
@@ -302,12 +315,18 @@ enum outcome session_long_auth(struct session *session, const uint8_t *buf, size
 	pop3_parse_line(buf, line_len, &line);
 	text = line.text;
 	text_len = line.text_len;
-	if (!pop3_parse_word(&text, &text_len, &name, &name_len, &ended) || !ended ||
-	    !find_mechanism(session, name, name_len, &mechanism) || !mechanism_works(session, mechanism) ||
-	    mechanism_find(session->config->mechanisms[mechanism])->server_first) {
+	static const char too_long[] = "line too long";
+	const char *why = too_long;
+	if (pop3_parse_word(&text, &text_len, &name, &name_len, &ended) && ended)
+		why = find_mechanism(session, name, name_len, &mechanism);
+	if (why == NULL && (!mechanism_works(session, mechanism) ||
+			       mechanism_find(session->config->mechanisms[mechanism])->server_first))
+		why = too_long;
+	if (why != NULL) {
 		*used_r = line_len;
 		session->discarding = lf == NULL;
-		return lf == NULL ? OUTCOME_MORE_INPUT : session_bad(session, "line too long");
+		session->discarding_why = why;
+		return lf == NULL ? OUTCOME_MORE_INPUT : session_bad(session, "%s", why);
 	}
 	session->mechanism = mechanism;
 	session->conversing = false;

@@ -3,13 +3,15 @@
  * session_private: what the modules of a session share; nobody else includes it.
  *
  * session.c owns the life of a session and routes inputs; pop3_commands.c has the table;
- * session_auth.c logs in; session_kpop.c does so before the greeting; session_drop.c serves the mail;
- * multiline.c sends long answers. A function that returns an outcome has written its reply.
+ * session_auth.c logs in, session_binding.c ties that to the TLS connection; session_kpop.c does so before
+ * the greeting; session_drop.c serves the mail; multiline.c sends long answers. A function that returns an
+ * outcome has written its reply.
  */
 #ifndef KPOPD_SERVER_SESSION_PRIVATE_H
 #define KPOPD_SERVER_SESSION_PRIVATE_H
 
 #include "server/auth_token.h"
+#include "server/mechanism.h"
 #include "server/pop3_parse.h"
 #include "server/pop3_reply.h"
 #include "server/session.h"
@@ -75,7 +77,8 @@ struct session {
 	uint64_t now, since, began, authorization_until;
 
 	/* input */
-	bool discarding; /* the line was too long; its end has not come yet */
+	bool discarding;            /* the line was too long; its end has not come yet */
+	const char *discarding_why; /* what to say then; NULL: that it was too long */
 	unsigned bad_commands, auth_failures;
 
 	/* requests */
@@ -88,8 +91,11 @@ struct session {
 	bool conversing;
 	uint8_t mechanism; /* of the conversation: index into config->mechanisms, or MECHANISM_ */
 	bool apop_ready;   /* the greeting showed a timestamp, and its conversation is open */
-	bool user_given;   /* USER was the command before */
-	bool initial;      /* the token is an initial response */
+	struct saslx_binding bindings[SASLX_BINDINGS_COUNT]; /* of this TLS connection */
+	size_t binding_count;
+	bool binding_spent; /* one that serves once may have been used */
+	bool user_given;    /* USER was the command before */
+	bool initial;       /* the token is an initial response */
 	struct auth_token token;
 	struct sendauth *sendauth;
 	bool versions_right;              /* KPOP: the client waits for Kerberos' answer, not for text */
@@ -157,6 +163,17 @@ enum outcome session_token_input(struct session *session, const uint8_t *buf, si
 enum outcome session_auth_answer(struct session *session, const struct msg *msg);
 enum outcome session_auth_given_up(struct session *session);
 enum outcome session_login_refused(struct session *session, enum refusal refusal);
+
+/* session_binding.c */
+/* Whether a mechanism fits what can be, and by the site's policy must be, bound to here. */
+bool session_binding_allowed(const struct session *session, const struct mechanism *mechanism);
+/* One that would be, if not for an attempt before it on this connection. */
+bool session_binding_spent(const struct session *session, const struct mechanism *mechanism);
+/* The client's first message of this mechanism is on its way. */
+void session_binding_use(struct session *session, const struct mechanism *mechanism);
+/* What START says of bindings: at most SESSION_BINDINGS_OCTETS. */
+#define SESSION_BINDINGS_OCTETS (2u + SASLX_BINDINGS_COUNT * (2u + SASLX_BINDING_OCTETS))
+void session_put_bindings(const struct session *session, uint8_t mechanism, struct msg_writer *w);
 
 /* session_kpop.c */
 enum outcome session_kpop_input(struct session *session, const uint8_t *buf, size_t len, size_t *used_r);

@@ -14,6 +14,7 @@
 #include "server/buffer.h"
 #include "server/records.h"
 #include "server/tls.h"
+#include "server/tls_binding.h"
 
 /* An ordinary command fits; a client that sends nothing has no buffer at all. */
 #define INPUT_BEGIN_OCTETS 1024u
@@ -160,6 +161,12 @@ bool stream_handshaking(const struct stream *stream)
 bool stream_tls(const struct stream *stream)
 {
 	return stream->tls;
+}
+
+size_t stream_binding(
+    const struct stream *stream, enum saslx_binding_type type, uint8_t value_r[SASLX_BINDING_OCTETS])
+{
+	return stream->tls ? tls_binding(stream->ssl, type, value_r) : 0;
 }
 
 const char *stream_description(const struct stream *stream)

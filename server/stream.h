@@ -45,6 +45,10 @@ bool stream_tls(const struct stream *stream); /* the handshake is done */
  * is freed.
  */
 int stream_start_layer(struct stream *stream, struct layer *layer);
+/* Once the handshake is done: octets of this binding in value_r, or 0: the connection has none;
+ * tls_binding.h. */
+size_t stream_binding(
+    const struct stream *stream, enum saslx_binding_type type, uint8_t value_r[SASLX_BINDING_OCTETS]);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384", or "clear". */
 const char *stream_description(const struct stream *stream);
 

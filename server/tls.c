@@ -11,6 +11,7 @@
 #include <openssl/x509.h>
 
 #include "server/limits.h"
+#include "server/tls_binding.h"
 
 /* TLS 1.2: forward secrecy and AEAD only, so neither CBC padding nor static RSA can be asked for. */
 static const char ciphers_tls12[] = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL";
@@ -182,7 +183,9 @@ SSL_CTX *tls_context_new(const char *certificate, const char *key, char *why_r, 
 		    tls_error_text(reason, sizeof(reason)));
 	} else if (load_certificate(context, certificate, why_r, size) &&
 		   load_key(context, key, certificate, why_r, size)) {
-		return context;
+		if (tls_binding_prepare(context) == 0)
+			return context;
+		snprintf(why_r, size, "certificate %s: no memory", certificate);
 	}
 	SSL_CTX_free(context);
 	return NULL;

@@ -72,8 +72,13 @@ static void test_defaults(void **state)
 	assert_null(config->certificate);
 	assert_null(config->key);
 	assert_list(config->services, "pop pop3 ");
-	assert_list(config->mechanisms, "GSSAPI SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN ");
-	assert_int_equal(config->mechanism_count, 5);
+	assert_list(config->mechanisms, "GSSAPI GS2-KRB5-PLUS GS2-KRB5 SCRAM-SHA-512-PLUS SCRAM-SHA-256-PLUS "
+					"SCRAM-SHA-1-PLUS SCRAM-SHA-512 "
+					"SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN ");
+	assert_int_equal(config->channel_binding, SASLX_BINDING_ALLOW);
+	assert_int_equal(config->channel_binding_rule_count, 0);
+	assert_int_equal(config->gssapi_channel_binding, SASLX_BINDING_OFF);
+	assert_int_equal(config->mechanism_count, 11);
 	assert_list(config->plugins, "");
 	assert_int_equal(config->isolation, ISOLATION_PROCESS);
 	assert_int_equal(config->plaintext, PLAINTEXT_TLS);
@@ -124,6 +129,10 @@ static void test_values(void **state)
 			"penalty_exempt_networks = { '192.0.2.0/24' }\nsource_checks = 0\n"
 			"listener inside {\n  protocol = kpop\n  addresses = {'127.0.0.1', '::1'}\n"
 			"  port = 11109\n}\n"
+			"channel_binding = require\ngssapi_channel_binding = accept\n"
+			"channel_binding_rule office { networks = {'10.0.0.0/8', '::1'} policy = off }\n"
+			"channel_binding_rule old { mechanisms = {SCRAM-SHA-1, 'GS2-KRB5-PLUS'}\n"
+			"  policy = allow\n}\n"
 			"listener outside { protocol = pop3s }\n");
 	if (config == NULL)
 		fail_msg("%s", why);
@@ -152,6 +161,16 @@ static void test_values(void **state)
 	assert_int_equal(config->source_checks, 0);
 	assert_int_equal(config->idle_secs, 601);
 	assert_int_equal(config->sessions, 100000);
+	assert_int_equal(config->channel_binding, SASLX_BINDING_REQUIRE);
+	assert_int_equal(config->gssapi_channel_binding, SASLX_BINDING_ALLOW);
+	assert_int_equal(config->channel_binding_rule_count, 2);
+	assert_string_equal(config->channel_binding_rules[0].name, "office");
+	assert_int_equal(config->channel_binding_rules[0].networks.count, 2);
+	assert_list(config->channel_binding_rules[0].mechanisms, "");
+	assert_int_equal(config->channel_binding_rules[0].policy, SASLX_BINDING_OFF);
+	assert_int_equal(config->channel_binding_rules[1].networks.count, 0);
+	assert_list(config->channel_binding_rules[1].mechanisms, "SCRAM-SHA-1 GS2-KRB5-PLUS ");
+	assert_int_equal(config->channel_binding_rules[1].policy, SASLX_BINDING_ALLOW);
 	assert_int_equal(config->listener_count, 2);
 	assert_string_equal(config->listeners[0].name, "inside");
 	assert_int_equal(config->listeners[0].protocol, PROTOCOL_KPOP);
@@ -223,6 +242,19 @@ static const struct refusal_row refusals[] = {
 	"idle_secs: 599 is out of bounds; write a number from 600"},
     {"no such isolation", "isolation = none\n", 1,
 	"isolation: 'none' is none of its values; write one of process, shared"},
+    {"no such policy", "channel_binding = always\n", 1,
+	"channel_binding: 'always' is none of its values; write one of off, allow, require"},
+    {"GSSAPI cannot be allowed what it has not", "gssapi_channel_binding = allow\n", 1,
+	"gssapi_channel_binding: 'allow' is none of its values; write one of off, accept, require"},
+    {"a rule without a policy", "\nchannel_binding_rule x {\n networks = {'10.0.0.0/8'}\n}\n", 2,
+	"channel_binding_rule x: has no policy; write 'policy = off', allow or require"},
+    {"a rule for a mechanism without binding",
+	"channel_binding_rule x {\n mechanisms = {PLAIN}\n policy = require\n}\n", 2,
+	"mechanisms: PLAIN has no channel binding"},
+    {"a rule for GSSAPI", "channel_binding_rule x {\n mechanisms = {GSSAPI}\n policy = require\n}\n", 2,
+	"mechanisms: GSSAPI has no channel binding; name GS2-KRB5 or a SCRAM mechanism, or for GSSAPI set "},
+    {"a rule with a network that is none",
+	"channel_binding_rule x {\n networks = {'10.0.0.1/8'}\n policy = require\n}\n", 2, "networks: "},
     {"no such protocol", "listener x {\n protocol = imap\n}\n", 2,
 	"protocol: 'imap' is none of its values; write one of pop3, pop3s, kpop"},
     {"a listener without protocol", "listener x {\n port = 1\n}\n", 1, "listener x: has no protocol"},

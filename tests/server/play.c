@@ -236,6 +236,13 @@ static void without(struct player *p, const char *value)
 	}
 }
 
+static enum saslx_binding_policy policy_of(const char *value)
+{
+	return strcmp(value, "require") == 0 ? SASLX_BINDING_REQUIRE
+	       : strcmp(value, "allow") == 0 ? SASLX_BINDING_ALLOW
+					     : SASLX_BINDING_OFF;
+}
+
 static bool set(struct player *p, const char *text)
 {
 	const char *value = strchr(text, ' ');
@@ -251,6 +258,12 @@ static bool set(struct player *p, const char *text)
 								       : PLAINTEXT_TLS;
 	} else if (strncmp(text, "mechanisms ", 11) == 0) {
 		set_mechanisms(p, strcmp(value, "none") == 0 ? "" : value);
+	} else if (strncmp(text, "binding ", 8) == 0) {
+		p->config.channel_binding = policy_of(value);
+	} else if (strncmp(text, "gssapi-binding ", 15) == 0) {
+		p->config.gssapi_channel_binding = policy_of(value);
+	} else if (strncmp(text, "bindings ", 9) == 0) {
+		p->bindings = (unsigned)atoi(value);
 	} else if (strncmp(text, "without ", 8) == 0) {
 		without(p, value);
 	} else if (strcmp(text, "apop") == 0) {
@@ -285,6 +298,19 @@ static bool add_mail(struct player *p, const char *text)
 	return true;
 }
 
+static void bind_session(struct player *p)
+{
+	struct saslx_binding bindings[SASLX_BINDINGS_COUNT];
+	size_t count = 0;
+	for (unsigned type = 0; type < SASLX_BINDINGS_COUNT; type++) {
+		if ((p->bindings & 1u << type) == 0)
+			continue;
+		bindings[count] = (struct saslx_binding){.type = (enum saslx_binding_type)type, .len = 32};
+		memset(bindings[count++].octets, 'a' + (int)type, 32);
+	}
+	session_bind(p->session, bindings, count);
+}
+
 static bool begin(struct player *p)
 {
 	struct session_output out = play_room(p, LIMIT_OUTPUT_ROOM_OCTETS);
@@ -292,6 +318,8 @@ static bool begin(struct player *p)
 	p->session = session_new(&p->params, p->now);
 	if (p->session == NULL)
 		return play_wrong(p, "no memory");
+	if (p->params.tls)
+		bind_session(p);
 	play_took(p, &out, session_begin(p->session, &out));
 	return play_pump(p);
 }
@@ -301,6 +329,7 @@ static bool tls_started(struct player *p)
 	struct session_output out = play_room(p, LIMIT_OUTPUT_ROOM_OCTETS);
 	if (p->outcome != OUTCOME_STARTTLS)
 		return play_wrong(p, "TLS does not begin here");
+	bind_session(p);
 	play_took(p, &out, session_tls_started(p->session, "TLSv1.3 TLS_AES_256_GCM_SHA384", &out, p->now));
 	return play_pump(p);
 }
@@ -463,6 +492,8 @@ static void defaults(struct player *p)
 	    .id = 0x1234567890ABCDEF,
 	    .peer = {.address = {[10] = 0xFF, 0xFF, 192, 0, 2, 7}, .port = 40000}};
 	p->now = 1000000;
+	p->config.channel_binding = SASLX_BINDING_ALLOW;
+	p->bindings = 3;
 	set_mechanisms(p, "GSSAPI,SCRAM-SHA-256-PLUS,SCRAM-SHA-256,CRAM-MD5,PLAIN");
 }
 

@@ -138,29 +138,49 @@ static const char *mechanism_name(const struct player *p, uint8_t mechanism)
 	}
 }
 
+/* As bits the types that START says can be, and are, bound to: " offered:3 bound:3"; nothing for none. */
+static bool read_bindings(struct msg_reader *r, char *text, size_t size)
+{
+	unsigned offered = msg_get_u8(r), count = msg_get_u8(r), bound = 0;
+	int len = 0;
+	for (unsigned i = 0; i < count; i++) {
+		uint8_t type = msg_get_u8(r), octets = msg_get_u8(r);
+		const uint8_t *value = msg_get_bytes(r, octets);
+		if (value == NULL || type >= SASLX_BINDINGS_COUNT || octets != 32 || value[0] != 'a' + type)
+			return false;
+		bound |= 1u << type;
+	}
+	text[0] = '\0';
+	if (offered != 0)
+		len = snprintf(text, size, "offered:%u ", offered);
+	if (bound != 0)
+		snprintf(text + len, size - (size_t)len, "bound:%u ", bound);
+	return true;
+}
+
 static bool read_start(struct player *p, const struct msg *msg, char *text)
 {
 	struct msg_reader r = {.buf = msg->body, .len = msg->len};
 	struct peer peer;
-	char octets[1300], address[PEER_TEXT_OCTETS];
+	char octets[1300], address[PEER_TEXT_OCTETS], bindings[40] = "";
 	size_t len;
 	uint64_t id = msg_get_u64(&r);
 	uint8_t protocol = msg_get_u8(&r), tls = msg_get_u8(&r), mechanism = msg_get_u8(&r),
 		initial = msg_get_u8(&r);
 	msg_get_peer(&r, &peer);
-	uint16_t reserved = msg_get_u16(&r);
+	bool sound = read_bindings(&r, bindings, sizeof bindings);
 	const uint8_t *rest = msg_get_rest(&r, &len);
 	peer_text(&peer, address);
-	if (!msg_end(&r) || id != p->params.id || protocol != p->params.protocol || tls > 1 ||
-	    reserved != 0 || strcmp(address, "192.0.2.7") != 0)
+	if (!msg_end(&r) || id != p->params.id || protocol != p->params.protocol || tls > 1 || !sound ||
+	    strcmp(address, "192.0.2.7") != 0)
 		return play_wrong(p, "START is not well formed");
 	const char *name = mechanism_name(p, mechanism);
 	bool blocks =
 	    strcmp(name, "USERPASS") == 0 || strcmp(name, "PLAIN") == 0 || strcmp(name, "LOGIN") == 0;
 	if (blocks != session_request(p->session)->may_block)
 		return play_wrong(p, "START goes to the wrong kind of process");
-	snprintf(
-	    text, 1400, "START %s %s%s", name, initial ? "initial:" : "none", play_escape(rest, len, octets));
+	snprintf(text, 1400, "START %s %s%s%s", name, bindings, initial ? "initial:" : "none",
+	    play_escape(rest, len, octets));
 	return true;
 }
 

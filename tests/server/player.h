@@ -19,6 +19,7 @@ struct player {
 	const struct play_style *style;
 	struct config config;
 	struct listener_config listener;
+	unsigned bindings; /* bits of what TLS can be bound to */
 	char *mechanisms[LIMIT_MECHANISMS_COUNT + 1];
 	char mechanism_text[1024];
 	struct offers offers;
