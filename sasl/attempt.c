@@ -97,8 +97,10 @@ static int check_secrets(struct saslx *exchange, const char *user, const char *p
 {
 	int rc = secrets_verify(library_get()->config.secrets, user, password_secret, len);
 
-	if (rc == SECRETS_TEMP)
-		attempt_explain(exchange, true, "the secrets cannot be read: %s", strerror(errno));
+	if (rc == SECRETS_TEMP) {
+		attempt_explain(exchange, false, "the secrets cannot be read: %s", strerror(errno));
+		exchange->passwords.unavailable = true;
+	}
 	return rc;
 }
 
@@ -128,14 +130,8 @@ static int checkpass(sasl_conn_t *conn, void *context, const char *user, const c
 		}
 		if (config->secrets == NULL)
 			continue;
-		switch (check_secrets(exchange, user, password_secret, len)) {
-		case SECRETS_OK:
+		if (check_secrets(exchange, user, password_secret, len) == SECRETS_OK)
 			return SASL_OK;
-		case SECRETS_TEMP:
-			return SASL_BADAUTH;
-		default:
-			break;
-		}
 	}
 	if (exchange->passwords.unavailable)
 		attempt_explain(exchange, true, "a place where passwords are checked did not answer");
@@ -162,14 +158,14 @@ static int proxy_policy(sasl_conn_t *conn, void *context, const char *requested,
 
 /*
  * What the library says while an exchange runs is kept for saslx_why. When our check has refused a
- * password it still looks for another way to check it and complains that there is none: the reason is
- * noted by then, and the complaint is dropped.
+ * password, or left it for others, it still looks for another way to check it and complains that there is
+ * none: the reason is noted by then, and the complaint is dropped.
  */
 static int log_line(void *context, int level, const char *message)
 {
 	struct saslx *exchange = context;
 
-	if (level != SASL_LOG_NONE && level <= SASL_LOG_WARN && message != NULL)
+	if (level != SASL_LOG_NONE && level <= SASL_LOG_WARN && message != NULL && !exchange->passwords.asked)
 		attempt_explain(exchange, false, "%s", message);
 	return SASL_OK;
 }

@@ -17,6 +17,7 @@
 #include "sasl/exchange.h"
 #include "server/child.h"
 #include "server/conversation.h"
+#include "server/inquiry.h"
 #include "server/log.h"
 #include "server/mechanism.h"
 #include "server/msg.h"
@@ -36,7 +37,7 @@ struct server {
 	struct auth auth;
 	struct event_base *base;
 	struct event *door_event;
-	int door, store_door;
+	int door, store_door, checker_door;
 	size_t count;                 /* conversations */
 	uint16_t held[CALLERS_COUNT]; /* of them, by caller */
 	unsigned caller_room;         /* most that one front may hold */
@@ -51,6 +52,7 @@ struct talk {
 	int fd;
 	size_t caller;
 	struct event *event, *timer; /* timer: the end of it, or the time of the next thing to do */
+	struct inquiry *inquiry;     /* somebody else has the word */
 	bool known;                  /* who the user is; his answer, or the store's door, has to wait */
 	bool waits;                  /* for its turn to be checked */
 	uint64_t started_msecs;
@@ -65,6 +67,7 @@ static void talk_free(struct talk *talk)
 		event_free(talk->event);
 	if (talk->timer != NULL)
 		event_free(talk->timer);
+	inquiry_free(&talk->inquiry);
 	conversation_free(&talk->conversation);
 	close(talk->fd);
 	free(talk->refusal);
@@ -240,12 +243,25 @@ static void accepted(struct talk *talk)
 		talk_free(talk);
 }
 
-/* Nobody is there to be asked. */
+static void on_verdict(void *arg, enum check_verdict verdict, const char *why)
+{
+	struct talk *talk = arg;
+	struct reply reply;
+	inquiry_free(&talk->inquiry);
+	conversation_verdict(talk->conversation, verdict, why, &reply);
+	answer(talk, &reply);
+}
+
 static void ask(struct talk *talk)
 {
-	struct reply reply;
-	conversation_verdict(talk->conversation, SASLX_UNAVAILABLE, "nobody can be asked", &reply);
-	answer(talk, &reply);
+	enum { SPARE_MSECS = 1000 }; /* the checker ends a check by itself */
+	struct check check = {0};
+	conversation_question(talk->conversation, &check);
+	talk->inquiry = inquiry_start(talk->server->base, talk->server->checker_door, &check,
+	    talk->server->auth.config->check_secs * 1000 + SPARE_MSECS, on_verdict, talk);
+	OPENSSL_cleanse(&check, sizeof check);
+	if (talk->inquiry == NULL)
+		on_verdict(talk, CHECK_UNAVAILABLE, "too many questions are waiting");
 }
 
 static void answer(struct talk *talk, const struct reply *reply)
@@ -276,6 +292,12 @@ static void answer(struct talk *talk, const struct reply *reply)
 
 /* ---- questions ---- */
 
+/* Whether a step may come now. */
+static bool listens(const struct talk *talk)
+{
+	return talk->refusal == NULL && !talk->known && !talk->waits && talk->inquiry == NULL;
+}
+
 static void on_talk(evutil_socket_t fd, short what, void *arg)
 {
 	struct talk *talk = arg;
@@ -283,8 +305,7 @@ static void on_talk(evutil_socket_t fd, short what, void *arg)
 	struct msg msg;
 	struct reply reply;
 	(void)what;
-	bool listens = talk->refusal == NULL && !talk->known && !talk->waits;
-	int got = msg_recv(fd, listens ? MSG_AT_AUTH_STEP : 0, server->room, sizeof server->room, &msg);
+	int got = msg_recv(fd, listens(talk) ? MSG_AT_AUTH_STEP : 0, server->room, sizeof server->room, &msg);
 	if (got == MSG_AGAIN)
 		return;
 	if (got != MSG_OK) {
@@ -420,6 +441,7 @@ static void open_sasl(struct server *server, struct secrets *secrets)
 		if (mechanism_find(config->mechanisms[i])->may_block == server->auth.password)
 			served[n++] = config->mechanisms[i];
 	struct saslx_config sasl = {.secrets = secrets,
+	    .passwords = (const char *const *)config->passwords,
 	    .plugin_dir = config->plugin_dir,
 	    .plugins = (const char *const *)config->plugins,
 	    .mechanisms = served,
@@ -516,8 +538,9 @@ void auth_main(void *arg, int leash)
 	server.caller_room = caller_room(role->config);
 	server.door = role->password ? role->doors->password[DOOR_SERVANT] : role->doors->token[DOOR_SERVANT];
 	server.store_door = role->doors->store[DOOR_CALLER];
+	server.checker_door = role->doors->checker[DOOR_CALLER];
 	open_penalty(&server, role->penalty);
-	child_keep((int[]){leash, server.door, server.store_door}, 3);
+	child_keep((int[]){leash, server.door, server.store_door, server.checker_door}, 4);
 	if (chdir(config_path(role->config, CONFIG_AUTH_DIR, dir)) < 0)
 		role_fail("cannot enter the auth directory");
 	setenv("KRB5_CONFIG", krb5_conf_path, 1);

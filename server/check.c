@@ -13,6 +13,11 @@ bool check_needed(const struct config *config)
 	return false;
 }
 
+enum check_kind check_kind_of(const char *source)
+{
+	return strcmp(source, "kerberos") == 0 ? CHECK_KERBEROS : CHECK_SASLAUTHD;
+}
+
 int check_ask(int door, const struct check *check, int *answer_r)
 {
 	uint8_t buf[LIMIT_MSG_FIXED_OCTETS + LIMIT_CHECK_OCTETS];

@@ -14,6 +14,9 @@
 /* Whether this configuration asks a checker anything. */
 bool check_needed(const struct config *config);
 
+/* Who is asked about passwords, as passwords in kpopd.conf names them; not for "secrets". */
+enum check_kind check_kind_of(const char *source);
+
 struct check {
 	uint64_t session; /* of the front, for the log */
 	enum check_kind kind;

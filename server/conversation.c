@@ -33,7 +33,8 @@ struct conversation {
 	bool over;
 	struct decision decision;          /* whose maildrop it is, or who is to be asked */
 	char tried[LIMIT_USER_OCTETS + 1]; /* the name somebody claimed, for the log */
-	char why[WHY_OCTETS];
+	char said[WHY_OCTETS];             /* "; SOURCE: what it said of the password" */
+	char why[2 * WHY_OCTETS];
 };
 
 const char *conversation_user(const struct conversation *c)
@@ -115,7 +116,7 @@ void conversation_free(struct conversation **conversation)
 static void refuse(struct conversation *c, enum refusal refusal, const char *why, struct reply *reply_r)
 {
 	c->over = true;
-	snprintf(c->why, sizeof c->why, "%s", why);
+	snprintf(c->why, sizeof c->why, "%s%s", why, c->said);
 	for (char *p = c->why; (p = strchr(p, '=')) != NULL; p++) /* names in it are the client's */
 		*p = '?';
 	*reply_r = (struct reply){.kind = REPLY_REFUSED, .refusal = refusal};
@@ -353,32 +354,54 @@ static void kpop_user(struct conversation *c, const uint8_t *name, size_t len, s
 
 /* ---- what somebody else was asked ---- */
 
-struct question conversation_question(const struct conversation *c)
+void conversation_question(const struct conversation *c, struct check *check_r)
 {
-	if (c->decision.verdict == VERDICT_ASK)
-		return (struct question){
-		    .source = "k5login", .user = c->decision.user, .principal = claim_of(c).name};
-	const struct saslx_question *asked = saslx_question(c->exchange);
-	return (struct question){
-	    .source = asked->source, .user = asked->user, .password_secret = asked->password_secret};
+	*check_r = (struct check){.session = c->session, .kind = CHECK_K5LOGIN};
+	const char *user = c->decision.user, *secret;
+	if (c->decision.verdict == VERDICT_ASK) {
+		secret = claim_of(c).name;
+	} else {
+		const struct saslx_question *asked = saslx_question(c->exchange);
+		check_r->kind = check_kind_of(asked->source);
+		user = asked->user;
+		secret = asked->password_secret;
+	}
+	snprintf(check_r->user, sizeof check_r->user, "%s", user);
+	snprintf(check_r->secret, sizeof check_r->secret, "%s", secret);
 }
 
 static void k5login_verdict(
-    struct conversation *c, enum saslx_verdict verdict, const char *why, struct reply *reply_r)
+    struct conversation *c, enum check_verdict verdict, const char *why, struct reply *reply_r)
 {
-	if (verdict == SASLX_RIGHT)
+	if (verdict == CHECK_RIGHT)
 		accept_user(c, reply_r);
 	else
-		refuse(c, verdict == SASLX_WRONG ? REFUSAL_AUTH : REFUSAL_TEMP, why, reply_r);
+		refuse(c, verdict == CHECK_UNAVAILABLE ? REFUSAL_TEMP : REFUSAL_AUTH, why, reply_r);
+}
+
+/* What each of those who were asked has said, for the line in the log. */
+static void note_said(struct conversation *c, const char *why)
+{
+	size_t len = strlen(c->said);
+	snprintf(c->said + len, sizeof c->said - len, "; %s: %s", saslx_question(c->exchange)->source, why);
 }
 
 void conversation_verdict(
-    struct conversation *c, enum saslx_verdict verdict, const char *why, struct reply *reply_r)
+    struct conversation *c, enum check_verdict verdict, const char *why, struct reply *reply_r)
 {
-	if (c->decision.verdict == VERDICT_ASK)
+	static const enum saslx_verdict verdicts[CHECK_VERDICT_COUNT] = {
+	    [CHECK_UNAVAILABLE] = SASLX_UNAVAILABLE,
+	    [CHECK_RIGHT] = SASLX_RIGHT,
+	    [CHECK_WRONG] = SASLX_WRONG,
+	    [CHECK_EXPIRED] = SASLX_WRONG,
+	    [CHECK_LOCKED] = SASLX_WRONG,
+	};
+	if (c->decision.verdict == VERDICT_ASK) {
 		k5login_verdict(c, verdict, why, reply_r);
-	else
-		sasl_outcome(c, saslx_answer(c->exchange, verdict), reply_r);
+		return;
+	}
+	note_said(c, why);
+	sasl_outcome(c, saslx_answer(c->exchange, verdicts[verdict]), reply_r);
 }
 
 /* ---- both ---- */

@@ -11,6 +11,7 @@
 
 #include "kpop/apreq.h"
 #include "sasl/exchange.h"
+#include "server/check.h"
 #include "server/config.h"
 #include "server/guard.h"
 #include "server/identity.h"
@@ -50,18 +51,14 @@ void conversation_step(
 void conversation_again(struct conversation *conversation, struct reply *reply_r);
 void conversation_free(struct conversation **conversation);
 
-/* What somebody else is to find out: whether a password is right, or what a .k5login says. */
-struct question {
-	const char *source; /* of config->passwords, or "k5login" */
-	const char *user;
-	const char *password_secret; /* NULL: k5login */
-	const char *principal;       /* k5login */
-};
-/* After REPLY_ASK; lives until conversation_verdict. */
-struct question conversation_question(const struct conversation *conversation);
-/* why: one line for the log, of what the source said. */
+/*
+ * After REPLY_ASK: what a checker is to find out, whether a password is right or what a .k5login says. The
+ * caller wipes *check_r.
+ */
+void conversation_question(const struct conversation *conversation, struct check *check_r);
+/* why: one line for the log, of what was found. */
 void conversation_verdict(
-    struct conversation *conversation, enum saslx_verdict verdict, const char *why, struct reply *reply_r);
+    struct conversation *conversation, enum check_verdict verdict, const char *why, struct reply *reply_r);
 
 /* After REPLY_DONE: checked by identity_user_valid. */
 const char *conversation_user(const struct conversation *conversation);

@@ -169,14 +169,17 @@ static int receive(struct run *r, unsigned state, struct msg *msg_r, uint8_t **e
 
 static void check_reply(const struct conversation *c, const struct reply *reply)
 {
+	struct check check;
 	switch (reply->kind) {
+	case REPLY_WAIT:
 	case REPLY_BAD:
 		return;
 	case REPLY_MORE:
 		must(reply->len <= SASLX_TOKEN_OCTETS);
 		break;
 	case REPLY_ASK:
-		must(conversation_question(c).source != NULL);
+		conversation_question(c, &check);
+		must(check.user[0] != '\0' && check.secret[0] != '\0');
 		break;
 	case REPLY_DONE:
 		must(identity_user_valid(conversation_user(c), strlen(conversation_user(c))));

@@ -16,8 +16,9 @@ if not harness.ROOT:
     sys.exit(0)
 
 realm = harness.Realm()
-servers = {name: harness.Server(realm, users=4, isolation=name) for name in ("process", "shared")}
-ROLES = {"kpopd-front": "kpopd-front", "kpopd-auth": "kpopd-auth", "kpopd-auth-pw": "kpopd-auth", "kpopd-store": "kpopd"}
+servers = {name: harness.Server(realm, users=4, isolation=name, passwords=["secrets", "kerberos"]) for name in ("process", "shared")}
+ROLES = {"kpopd-front": "kpopd-front", "kpopd-auth": "kpopd-auth", "kpopd-auth-pw": "kpopd-auth", "kpopd-checker": "kpopd-check",
+         "kpopd-store": "kpopd"}
 
 
 class Process:
@@ -89,7 +90,9 @@ def check_ids(process):
     user = pwd.getpwnam(ROLES[process.name])
     assert process.numbers("Uid") == [user.pw_uid] * 4, (process, process.status["Uid"])
     assert process.numbers("Gid") == [user.pw_gid] * 4, (process, process.status["Gid"])
-    assert process.numbers("Groups") == [user.pw_gid], (process, process.status["Groups"])
+    # Only the checker may be let in somewhere by another group, to saslauthd's socket.
+    groups = os.getgrouplist(user.pw_name, user.pw_gid) if process.name == "kpopd-checker" else [user.pw_gid]
+    assert sorted(process.numbers("Groups")) == sorted(groups), (process, process.status["Groups"])
 
 
 def check_capabilities(process):
@@ -107,7 +110,7 @@ def check_seccomp(process):
 
 def check_root(process):
     state = process.server.state_dir
-    want = {"kpopd-front": state / "empty", "kpopd-store": state / "index"}.get(process.name, state / "auth")
+    want = {"kpopd-front": state / "empty", "kpopd-store": state / "index", "kpopd-checker": "/"}.get(process.name, state / "auth")
     assert os.readlink(process.proc / "root") == str(want), process
     assert os.readlink(process.proc / "cwd") == str(want), process
 
@@ -119,8 +122,8 @@ def check_dumpable(process):
 
 
 def check_limits(process):
-    forks = process.name in ("kpopd-front", "kpopd-store") and process.server.options["isolation"] == "process" and \
-        process.parent == process.server.process.pid
+    forks = process.parent == process.server.process.pid and (process.name == "kpopd-checker" or (
+        process.name in ("kpopd-front", "kpopd-store") and process.server.options["isolation"] == "process"))
     if not forks and process.name != "kpopd-store":
         assert process.limit("Max processes") == ("0", "0"), process
     if process.name != "kpopd-store" and not harness.SANITIZED:
@@ -131,7 +134,7 @@ def check_descriptors(process):
     """Pipes, sockets, the log; files only those of the role's own."""
     server = process.server
     mine = {"kpopd-front": (), "kpopd-auth": (server.state_dir / "auth",), "kpopd-auth-pw": (server.state_dir / "auth",),
-            "kpopd-store": (server.mail_root, server.state_dir / "index")}[process.name]
+            "kpopd-store": (server.mail_root, server.state_dir / "index"), "kpopd-checker": ()}[process.name]
     for fd, target in process.descriptors().items():
         good = target in ("/dev/null", str(server.log)) or \
             target.split(":")[0] in ("anon_inode", "pipe", "socket") or \
@@ -145,7 +148,7 @@ def check_keys(process):
     assert "key.pem" not in names and "keytab" not in names, process
 
 
-add("every role runs as its own user, with that user's one group and no other", check_ids)
+add("every role runs as its own user, with that user's one group and no other, but for the checker's own", check_ids)
 add("no process but master has a capability", check_capabilities)
 add("every role has no_new_privs and a seccomp filter, and a session's processes have a narrower one too", check_seccomp)
 add("every role is rooted in its own directory", check_root)
@@ -235,7 +238,7 @@ def memory(process):
     return b"".join(found)
 
 
-@row("the keytab's key is in the memory of auth alone")
+@row("the keytab's key is in the memory of auth, and of the checker, to whom a KDC must prove itself, alone")
 def keytab_memory():
     server = servers["process"]
     if harness.SANITIZED:  # shadow memory has no end
@@ -245,7 +248,7 @@ def keytab_memory():
     with server.kpop() as client:
         client.sendauth(realm.apreq(realm.user("alice")))
         holders = {process.name for process in everybody(server) if key in memory(process)}
-    assert holders == {"kpopd-auth"}, holders
+    assert holders == {"kpopd-auth", "kpopd-checker"}, holders
 
 
 @row("a password is in no process after the session ends, and in no store ever")

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * inquiry: a question to the checker on its way, and how long it may take.
+ *
+ * For auth, whose loop goes on meanwhile. The answer comes once, or, when the checker is full, hung or gone,
+ * its absence does; a free inquiry calls nobody.
+ */
+#ifndef KPOPD_SERVER_INQUIRY_H
+#define KPOPD_SERVER_INQUIRY_H
+
+#include <event2/event.h>
+
+#include "server/check.h"
+
+struct inquiry;
+/* why: one line for the log. The inquiry is still there, and the callee's to free. */
+typedef void inquiry_fn(void *arg, enum check_verdict verdict, const char *why);
+
+/* fn is never called from within. NULL: the question could not be put; errno is not set. */
+struct inquiry *inquiry_start(
+    struct event_base *base, int door, const struct check *check, unsigned msecs, inquiry_fn *fn, void *arg);
+void inquiry_free(struct inquiry **inquiry);
+
+#endif
