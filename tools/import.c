@@ -151,7 +151,7 @@ static void check_once(struct import *import, struct import_item *item)
 	if (found == NULL)
 		import_wrong(item, "%s", strerror(errno));
 	else
-		import_wrong(item, "%s is in line %lu already; remove one", item->user, (*found)->line);
+		import_wrong(item, "is in line %lu already; remove one", (*found)->line);
 	free(seen);
 }
 
@@ -165,7 +165,7 @@ static void check_new(struct import *import, struct import_item *item)
 	rc = secrets_get(import->secrets, item->user, &record);
 	credentials_clear(&record);
 	if (rc == SECRETS_OK || (rc == SECRETS_TEMP && errno == EBADMSG))
-		import_wrong(item, "%s is a user already; say --replace, or remove the line", item->user);
+		import_wrong(item, "is a user already; say --replace, or remove the line");
 	else if (rc == SECRETS_TEMP)
 		import_wrong(item, "the secrets cannot be read: %s", strerror(errno));
 }
@@ -247,12 +247,11 @@ static int take(struct import *import, const struct import_item *item)
 
 static void tell(const struct import *import)
 {
-	const char *done = import->options->dry_run ? "would be imported" : "imported";
-
-	printf("%lu users %s, %lu of them with a hash that serves PLAIN, LOGIN and USER only\n",
-	    import->taken, done, import->hashes);
+	printf("%s %lu %s, %lu with SCRAM keys, %lu with a hash that serves PLAIN, LOGIN and USER only\n",
+	    import->options->dry_run ? "to be imported:" : "imported:", import->taken,
+	    import->taken == 1 ? "user" : "users", import->taken - import->hashes, import->hashes);
 	if (import->skipped != 0)
-		printf("%lu other entries left out\n", import->skipped);
+		printf("left out: %lu other entries\n", import->skipped);
 }
 
 static int write_all(struct import *import)
@@ -267,39 +266,59 @@ static int write_all(struct import *import)
 	return EXIT_SUCCESS;
 }
 
+static int set_iterations(struct import *import)
+{
+	import->forms = import->options->forms;
+	if (import->forms.iterations == 0)
+		import->forms.iterations = secrets_iterations(import->secrets);
+	if (import->forms.iterations == 0)
+		return kpopctl_fail("the secrets cannot be read: %s", strerror(errno));
+	return EXIT_SUCCESS;
+}
+
+/* Looks first and opens for writing then: a file that cannot be imported leaves no trace. */
 static int work(struct import *import)
 {
 	int status = EXIT_SUCCESS;
 
 	each(import, true, ignore);
 	if (import->wrong != 0 && !import->options->keep_going)
-		return kpopctl_fail("%lu lines cannot be taken, %lu can; nothing was written (--keep-going "
-				    "imports what can be)",
-		    import->wrong, import->taken);
-	if (!import->options->dry_run)
-		status = write_all(import);
+		return kpopctl_fail(
+		    "%lu of %lu lines cannot be taken; nothing was written (--keep-going imports "
+		    "the others)",
+		    import->wrong, import->wrong + import->taken);
+	if (!import->options->dry_run) {
+		secrets_close(&import->secrets);
+		import->secrets = import->options->open(import->options->arg, true);
+		status = import->secrets == NULL ? EXIT_FAILURE : set_iterations(import);
+		if (status == EXIT_SUCCESS)
+			status = write_all(import);
+	}
 	if (status == EXIT_SUCCESS)
 		tell(import);
 	return import->wrong != 0 ? EXIT_FAILURE : status;
 }
 
-int import_run(struct secrets *secrets, const char *path, const struct import_options *options)
+static void import_clear(struct import *import)
 {
-	struct import import = {.secrets = secrets, .options = options, .forms = options->forms};
+	if (import->batch.items != NULL)
+		explicit_bzero(import->batch.items, IMPORT_BATCH_COUNT * sizeof(import->batch.items[0]));
+	free(import->batch.items);
+	if (import->octets_secret != NULL)
+		explicit_bzero(import->octets_secret, import->size);
+	free(import->octets_secret);
+	secrets_close(&import->secrets);
+}
+
+int import_run(const char *path, const struct import_options *options)
+{
+	struct import import = {.options = options};
 	int status = EXIT_FAILURE;
 
-	if (import.forms.iterations == 0)
-		import.forms.iterations =
-		    secrets != NULL ? secrets_iterations(secrets) : SECRETS_ITERATIONS_COUNT;
-	if (import.forms.iterations == 0)
-		return kpopctl_fail("the secrets cannot be read: %s", strerror(errno));
-	if (read_file(&import, path) == 0 && find_format(&import) == 0)
+	if (read_file(&import, path) == 0 && find_format(&import) == 0) {
+		import.secrets = options->open(options->arg, false);
 		status = work(&import);
-	if (import.batch.items != NULL)
-		explicit_bzero(import.batch.items, IMPORT_BATCH_COUNT * sizeof(import.batch.items[0]));
-	free(import.batch.items);
-	if (import.octets_secret != NULL)
-		explicit_bzero(import.octets_secret, import.size);
-	free(import.octets_secret);
+	}
+	import_clear(&import);
 	return status;
 }

@@ -22,11 +22,14 @@ struct import_options {
 	const char *realm; /* of a sasldb; NULL: all of it, if it has one only */
 	bool keep_realm, replace, keep_going, dry_run;
 	struct secrets_forms forms; /* for passwords that are there in the clear */
+	/* Opens the secrets; NULL: there are none yet, or, of a writer, that was told. */
+	struct secrets *(*open)(void *arg, bool writer);
+	void *arg;
 };
 
 /* "sasldb", "dovecot", "htpasswd". 0 or -1. */
 int import_format_find(const char *name, enum import_format *format_r);
-/* secrets NULL: there are none yet, and options->dry_run. path "-": standard input. The exit status. */
-int import_run(struct secrets *secrets, const char *path, const struct import_options *options);
+/* path "-": standard input. The exit status. */
+int import_run(const char *path, const struct import_options *options);
 
 #endif

@@ -201,21 +201,22 @@ int users_show(const struct config *config, const struct options *options)
 	return flushed(status);
 }
 
+static struct secrets *open_for_import(void *arg, bool writer)
+{
+	const struct config *config = arg;
+	char path[PATH_MAX];
+
+	if (!writer && access(config_path(config, CONFIG_SECRETS, path), F_OK) < 0 && errno == ENOENT)
+		return NULL;
+	return open_secrets(config, writer);
+}
+
 int users_import(const struct config *config, const struct options *options)
 {
 	struct import_options import = options->import;
-	struct secrets *secrets;
-	char path[PATH_MAX];
-	int status;
 
 	import.forms = options->forms;
-	/* A trial changes nothing, and makes no file either. */
-	secrets = import.dry_run && access(config_path(config, CONFIG_SECRETS, path), F_OK) < 0
-		      ? NULL
-		      : open_secrets(config, !import.dry_run);
-	if (secrets == NULL && !import.dry_run)
-		return EXIT_FAILURE;
-	status = import_run(secrets, options->operand, &import);
-	secrets_close(&secrets);
-	return flushed(status);
+	import.open = open_for_import;
+	import.arg = (void *)(uintptr_t)config;
+	return flushed(import_run(options->operand, &import));
 }
