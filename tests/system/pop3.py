@@ -29,10 +29,10 @@ def check_status(line):
 
 
 class Client:
-    """One connection. greeting=False reads nothing at first; ca: TLS from the start."""
+    """One connection. greeting=False reads nothing at first; ca: TLS from the start; source: the address to come from."""
 
-    def __init__(self, port, host="127.0.0.1", ca=None, greeting=True):
-        self.sock = socket.create_connection((host, port), TIMEOUT_SECS)
+    def __init__(self, port, host="127.0.0.1", ca=None, greeting=True, source=None):
+        self.sock = socket.create_connection((host, port), TIMEOUT_SECS, (source, 0) if source else None)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         if ca:
