@@ -2,17 +2,16 @@
 #include "apreq.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <krb5.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "keys.h"
+#include "replay.h"
 #include "sendauth.h"
 
 #define LENGTH_OCTETS 4u
@@ -23,7 +22,7 @@
 struct kpop {
 	krb5_context context;
 	struct keys keys;
-	krb5_timestamp since;        /* nothing from before this is in the replay cache; 0: all is */
+	struct replay replay;
 	krb5_principal error_server; /* a KRB-ERROR must name somebody */
 };
 
@@ -45,20 +44,6 @@ static __attribute__((format(printf, 2, 3))) void say(struct kpop_result *result
 	for (char *p = result->why; *p != '\0'; p++) /* names in it are the client's */
 		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
 			*p = '?';
-}
-
-/*
- * From when on the replay cache knows. A cache that was lost would let through what it had seen, so
- * authenticators from before its birth are refused; a clock a little behind ours is, for its first minutes,
- * too.
- */
-static krb5_timestamp cache_since(const char *path)
-{
-	struct statx st;
-
-	if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &st) != 0)
-		return errno == ENOENT ? (krb5_timestamp)time(NULL) : 0;
-	return (st.stx_mask & STATX_BTIME) != 0 ? (krb5_timestamp)st.stx_btime.tv_sec : 0;
 }
 
 /* There is no call for it: the library takes the name of the replay cache from the environment alone. */
@@ -92,7 +77,7 @@ int kpop_open(struct kpop **kpop_r, const struct kpop_config *config, char *why_
 	result = krb5_parse_name(kpop->context, "pop/????", &kpop->error_server) == 0 ? KPOP_OK : KPOP_TEMP;
 	if (result != KPOP_OK)
 		snprintf(why_r, size, "Kerberos: no memory, or no default realm in krb5.conf");
-	kpop->since = cache_since(config->replay_cache);
+	replay_init(&kpop->replay, config->replay_cache);
 out:
 	if (result == KPOP_OK)
 		*kpop_r = kpop;
@@ -203,12 +188,9 @@ static int refuse_skew(struct request *request, const char *because)
 		say(request->result, "%s", because);
 		return refuse(request, KRB5KRB_AP_ERR_SKEW, "Clock skew too great");
 	}
-	long by = secs < 0 ? -secs : secs;
-	const char *side = secs < 0 ? "behind" : "ahead of";
-	say(request->result, "%s: the client's clock is %ld seconds %s ours; set it right, or ours", because,
-	    by, side);
-	snprintf(
-	    text, sizeof(text), "Clock skew too great: your clock is %ld seconds %s the server's", by, side);
+	say(request->result, "%s", because);
+	snprintf(text, sizeof(text), "Clock skew too great: your clock is %ld seconds %s the server's",
+	    secs < 0 ? -secs : secs, secs < 0 ? "behind" : "ahead of");
 	return refuse(request, KRB5KRB_AP_ERR_SKEW, text);
 }
 
@@ -228,14 +210,14 @@ static int refuse_request(struct request *request, krb5_error_code code)
 	int result = KPOP_REFUSED;
 
 	if (code == KRB5KRB_AP_ERR_SKEW) {
-		result = refuse_skew(request, "clock skew");
+		result = refuse_skew(request, "clock skew too great");
 	} else if (is_ours(code)) {
 		say(request->result,
 		    "replay cache or library: %s; see that the cache's folder can be written", detail);
 		put_error(request, GENERIC_CODE, "The server has trouble of its own; try again later");
 		result = KPOP_TEMP;
 	} else if (is_about_keys(code)) {
-		say(request->result, "%s; %s", detail, request->kpop->keys.inventory);
+		say(request->result, "%s", detail);
 		put_error(request, KRB5KRB_AP_ERR_NOT_US, "The ticket isn't for us");
 	} else {
 		say(request->result, "%s", detail);
@@ -255,18 +237,16 @@ static int check_ticket(struct request *request)
 	long secs;
 
 	if (!keys_serve(&kpop->keys, kpop->context, request->ticket->server)) {
-		say(request->result, "the ticket is for another service; %s", kpop->keys.inventory);
+		say(request->result, "the ticket is for another service");
 		return refuse(request, KRB5KRB_AP_ERR_NOT_US, "The ticket isn't for us");
 	}
 	if (!keys_strong(request->ticket->enc_part2->session->enctype)) {
-		say(request->result,
-		    "the session key is of enctype %d; let the KDC give this service AES only",
-		    (int)request->ticket->enc_part2->session->enctype);
+		say(request->result, "the session key is of a weak enctype");
 		return refuse(
 		    request, KRB5KDC_ERR_ETYPE_NOSUPP, "The session key's encryption type is too weak");
 	}
-	if (kpop->since != 0 && read_skew(request, &secs) == 0 &&
-	    (int64_t)time(NULL) + secs < (int64_t)(uint32_t)kpop->since)
+	int64_t since = replay_since(&kpop->replay);
+	if (since != 0 && read_skew(request, &secs) == 0 && (int64_t)time(NULL) + secs < since)
 		return refuse_skew(request, "the authenticator is older than the replay cache, which is new");
 	return KPOP_OK;
 }

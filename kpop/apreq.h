@@ -32,7 +32,8 @@ struct kpop;
  * On failure *why_r (at least size octets, NUL-terminated) says in one line what was wanted and what
  * the keytab has. KPOP_NO_KEYTAB, KPOP_TEMP. Sets KRB5RCACHENAME in the process's environment: the library
  * takes the name of a replay cache from nowhere else. krb5.conf is the environment's (KRB5_CONFIG).
- * A replay cache that is not there yet knows nothing of the past: authenticators older than it are refused.
+ * A replay cache knows nothing of the time before its birth: authenticators older than it are refused. So it
+ * is to be made before the first client comes (replay.h).
  */
 int kpop_open(struct kpop **kpop_r, const struct kpop_config *config, char *why_r, size_t size);
 void kpop_close(struct kpop **kpop);
@@ -46,7 +47,7 @@ struct kpop_result {
 	size_t reply_len;                      /* 0: nothing to say in Kerberos' tongue */
 	char principal[KPOP_PRINCIPAL_OCTETS]; /* on KPOP_OK: the client, as krb5_unparse_name quotes it, with
 						  realm */
-	char why[512]; /* else: one line for the log, with what an administrator can act on */
+	char why[512];                         /* else: in a few words, for the log; explain.h says more */
 };
 /* Verifies one AP-REQ. KPOP_OK, KPOP_REFUSED, KPOP_TEMP. May lock the replay cache for a moment. */
 int kpop_accept(struct kpop *kpop, const void *apreq, size_t len, struct kpop_result *result_r);

@@ -216,11 +216,6 @@ gss_cred_id_t acceptor_credential(const struct acceptor *acceptor)
 	return acceptor->credential;
 }
 
-const char *acceptor_keys(const struct acceptor *acceptor)
-{
-	return acceptor->text;
-}
-
 bool acceptor_is_service(const struct acceptor *acceptor, const char *name, size_t len)
 {
 	for (size_t i = 0; acceptor->services[i] != NULL; i++) {

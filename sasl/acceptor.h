@@ -22,8 +22,6 @@ int acceptor_open(struct acceptor **acceptor_r, const struct saslx_config *confi
 void acceptor_close(struct acceptor **acceptor);
 
 gss_cred_id_t acceptor_credential(const struct acceptor *acceptor);
-/* One line for a refusal: what we accept and what keys there are. Lives as long as the acceptor. */
-const char *acceptor_keys(const struct acceptor *acceptor);
 /* Whether name, as GSS-API displays a principal, begins with one of our services and a host. */
 bool acceptor_is_service(const struct acceptor *acceptor, const char *name, size_t len);
 

@@ -172,8 +172,8 @@ int context_accept(struct context *context, struct saslx *exchange, const void *
 	if (major == GSS_S_CONTINUE_NEEDED && context->handle != GSS_C_NO_CONTEXT)
 		rc = SASL_CONTINUE;
 	else if (major != GSS_S_COMPLETE)
-		rc = context_fail_status(
-		    context, exchange, "the ticket is not accepted", major, minor, acceptor_keys(acceptor));
+		rc = context_fail_status(context, exchange, "the ticket is not accepted", major, minor,
+		    is_ours(minor) ? "see that the replay cache in state_dir/auth can be written" : NULL);
 	else
 		rc = check(context, exchange, source, mechanism);
 	gss_release_name(&ignored, &source);

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "kpop/replay.h"
 #include "sasl/exchange.h"
 #include "server/child.h"
 #include "server/conversation.h"
@@ -479,6 +480,11 @@ static void open_kpop(struct server *server)
 		role_fail("the Kerberos library does not take the krb5.conf");
 	if (listens_to_kpop(config) && kpop_open(&server->auth.kpop, &kpop, why, sizeof why) != KPOP_OK)
 		log_warning("KPOP is not offered: %s", why);
+	const struct explain_config explain = {
+	    .keytab = config->keytab, .replay_cache = replay_path, .services = kpop.services};
+	server->auth.explain = explain_open(&explain);
+	if (server->auth.explain == NULL)
+		role_fail("no memory, or the Kerberos library does not take the krb5.conf");
 }
 
 static void open_penalty(struct server *server, int fd)
@@ -553,6 +559,8 @@ void auth_main(void *arg, int leash)
 	if (server.base == NULL)
 		role_fail("cannot make an event loop");
 	enter_sandbox(role->config, dir);
+	if (!role->password)
+		replay_make(replay_path);
 	server.door_event = role_watch(server.base, server.door, on_door, &server);
 	role_watch(server.base, leash, on_leash, &server);
 	const struct offers offers = {.mechanisms = usable_mechanisms(role->config, role->password),

@@ -14,7 +14,7 @@
 #include "server/binding_policy.h"
 #include "server/mechanism.h"
 
-enum { WHY_OCTETS = 512 };
+enum { WHY_OCTETS = 1024 };
 
 struct conversation {
 	struct auth *auth;
@@ -129,6 +129,17 @@ static void accept_user(struct conversation *c, struct reply *reply_r)
 	*reply_r = (struct reply){.kind = REPLY_DONE};
 }
 
+/* A ticket was refused: what an administrator can do about it. */
+static void explain_refusal(struct conversation *c, const uint8_t *octets, size_t len)
+{
+	char text[EXPLAIN_TEXT_OCTETS] = "";
+	size_t why_len = strlen(c->why);
+	if (c->auth->explain != NULL)
+		explain_ticket(c->auth->explain, octets, len, text);
+	if (text[0] != '\0')
+		snprintf(c->why + why_len, sizeof c->why - why_len, "; %s", text);
+}
+
 /* Somebody has proved who he is. */
 static void decide(struct conversation *c, const struct claim *claim, struct reply *reply_r)
 {
@@ -235,6 +246,17 @@ static void apop_digest(struct conversation *c, const uint8_t *octets, size_t le
 	sasl_outcome(c, saslx_apop(c->exchange, c->tried, text), reply_r);
 }
 
+/* GSSAPI or GS2-KRB5 has taken its first message. */
+static void ticket_taken(struct conversation *c, const uint8_t *octets, size_t len, struct reply *reply_r)
+{
+	bool accepted = reply_r->kind != REPLY_REFUSED;
+	if (accepted && c->auth->explain != NULL && !explain_fresh(c->auth->explain, octets, len))
+		refuse(c, REFUSAL_AUTH, "the authenticator is older than the replay cache, which is new",
+		    reply_r);
+	if (reply_r->kind == REPLY_REFUSED && reply_r->refusal == REFUSAL_AUTH)
+		explain_refusal(c, octets, len);
+}
+
 /* To the mechanism, past the guard. */
 static void pass_on(struct conversation *c, const uint8_t *octets, size_t len, struct reply *reply_r)
 {
@@ -248,6 +270,9 @@ static void pass_on(struct conversation *c, const uint8_t *octets, size_t len, s
 		sasl_outcome(c, saslx_start(c->exchange, mechanism_name(c), octets, len), reply_r);
 	else
 		sasl_outcome(c, saslx_step(c->exchange, octets, len), reply_r);
+	if (first && c->mechanism < c->auth->config->mechanism_count &&
+	    mechanism_find(mechanism_name(c))->kerberos)
+		ticket_taken(c, octets, len, reply_r);
 }
 
 static void obey(
@@ -328,6 +353,8 @@ static void kpop_start(struct conversation *c, const uint8_t *apreq, size_t len,
 	int err = kpop_accept(c->auth->kpop, apreq, len, c->kpop);
 	if (err != KPOP_OK) {
 		refuse(c, err == KPOP_REFUSED ? REFUSAL_AUTH : REFUSAL_TEMP, c->kpop->why, reply_r);
+		if (err == KPOP_REFUSED)
+			explain_refusal(c, apreq, len);
 	} else {
 		struct claim claim = claim_of(c);
 		authorize(c->auth->config, c->auth->identity, &claim, &c->decision);

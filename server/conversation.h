@@ -10,6 +10,7 @@
 #define KPOPD_SERVER_CONVERSATION_H
 
 #include "kpop/apreq.h"
+#include "kpop/explain.h"
 #include "sasl/exchange.h"
 #include "server/check.h"
 #include "server/config.h"
@@ -21,6 +22,8 @@
 struct auth {
 	const struct config *config;
 	struct kpop *kpop; /* NULL: no keytab */
+	struct explain
+	    *explain; /* NULL: refusals stay short, and no mechanism looks for a new replay cache */
 	struct identity *identity;
 	struct guard guard;
 	bool password; /* this process takes the mechanisms that may block, and no others */

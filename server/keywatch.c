@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/mechanism.h"
+
 /* A file that is another one at each look is somebody's loop, not half of something. */
 enum { UNSETTLED_COUNT = 4 };
 
@@ -82,18 +84,13 @@ bool keywatch_moved(const struct keywatch *watch)
 	return difference(&now, &watch->taken) != 0;
 }
 
-static bool is_kerberos(const char *mechanism)
-{
-	return strcmp(mechanism, "GSSAPI") == 0 || strncmp(mechanism, "GS2-", 4) == 0;
-}
-
 /* Appends the names of our mechanisms that take a password. How many. */
 static unsigned list_mechanisms(const struct config *config, char *text, size_t size)
 {
 	unsigned count = 0;
 	for (size_t i = 0; i < config->mechanism_count; i++) {
 		size_t len = strlen(text);
-		if (!is_kerberos(config->mechanisms[i]))
+		if (!mechanism_find(config->mechanisms[i])->kerberos)
 			snprintf(
 			    text + len, size - len, "%s%s", count++ == 0 ? "" : ", ", config->mechanisms[i]);
 	}
@@ -103,7 +100,7 @@ static unsigned list_mechanisms(const struct config *config, char *text, size_t 
 bool keywatch_wants_keytab(const struct config *config)
 {
 	for (size_t i = 0; i < config->mechanism_count; i++)
-		if (is_kerberos(config->mechanisms[i]))
+		if (mechanism_find(config->mechanisms[i])->kerberos)
 			return true;
 	for (size_t i = 0; i < config->listener_count; i++)
 		if (config->listeners[i].protocol == PROTOCOL_KPOP)

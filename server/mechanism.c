@@ -4,9 +4,9 @@
 #include <strings.h>
 
 static const struct mechanism mechanisms[] = {
-    {.name = "GSSAPI", .end_point = true},
-    {.name = "GS2-KRB5", .binds = true},
-    {.name = "GS2-KRB5-PLUS", .binds = true, .plus = true},
+    {.name = "GSSAPI", .end_point = true, .kerberos = true},
+    {.name = "GS2-KRB5", .binds = true, .kerberos = true},
+    {.name = "GS2-KRB5-PLUS", .binds = true, .plus = true, .kerberos = true},
     {.name = "SCRAM-SHA-1", .binds = true},
     {.name = "SCRAM-SHA-1-PLUS", .binds = true, .plus = true},
     {.name = "SCRAM-SHA-224", .binds = true},

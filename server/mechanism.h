@@ -22,6 +22,7 @@ struct mechanism {
 	bool binds;     /* its first message says whether the client has bound to TLS (RFC 5801, 5802) */
 	bool plus;      /* and under this name it must have */
 	bool end_point; /* may be bound to the certificate on a site's request, as Active Directory has it */
+	bool kerberos;  /* its first message holds a ticket */
 	bool server_first; /* an initial response is an error (RFC 5034 section 4) */
 };
 

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "kpop/apreq.h"
+#include "kpop/replay.h"
 #include "kpop/sendauth.h"
 
 enum { CODE_REPEAT = 34, CODE_NOT_US = 35, CODE_SKEW = 37, CODE_MSG_TYPE = 40, CODE_GENERIC = 60 };
@@ -219,10 +220,7 @@ static void test_other_services(void **state)
 		krb5_creds creds = get_creds(names[i]);
 		krb5_data request = make_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
 		int got = kpop_accept(kpop, request.data, request.length, &result);
-		assert_refused(names[i], got, KPOP_REFUSED, CODE_NOT_US,
-		    "wanted an AES key of pop/HOST or pop3/HOST in /tmp/");
-		assert_non_null(
-		    strstr(result.why, "pop/localhost@KPOPD.TEST kvno 1 aes256-cts-hmac-sha1-96"));
+		assert_refused(names[i], got, KPOP_REFUSED, CODE_NOT_US, "");
 		krb5_free_data_contents(context, &request);
 		krb5_free_cred_contents(context, &creds);
 	}
@@ -240,8 +238,7 @@ static void test_services_of_the_site(void **state)
 	krb5_creds creds = get_creds("pop3/localhost");
 	krb5_data request = make_request(&creds, 0, NULL);
 	int got = kpop_accept(kpop, request.data, request.length, &result);
-	assert_refused("pop3 where only pop is wanted", got, KPOP_REFUSED, CODE_NOT_US,
-	    "wanted an AES key of pop/HOST in");
+	assert_refused("pop3 where only pop is wanted", got, KPOP_REFUSED, CODE_NOT_US, "");
 	krb5_free_data_contents(context, &request);
 	krb5_free_cred_contents(context, &creds);
 	kpop_close(&kpop);
@@ -266,11 +263,10 @@ static void test_skew(void **state)
 		krb5_data request = make_request(&creds, 0, NULL);
 		int got = kpop_accept(kpop, request.data, request.length, &result);
 		assert_int_equal(krb5_set_real_time(context, (krb5_timestamp)time(NULL), 0), 0);
-		assert_refused(rows[i].sentence, got, KPOP_REFUSED, CODE_SKEW, "clock is ");
-		assert_int_equal(sscanf(strstr(result.why, "clock is "), "clock is %ld", &secs), 1);
-		assert_true(secs >= 395 && secs <= 405);
-		error_code(text, sizeof(text)); /* the user is told, too */
-		assert_true(strstr(result.why, rows[i].side) != NULL && strstr(text, rows[i].side) != NULL);
+		assert_refused(rows[i].sentence, got, KPOP_REFUSED, CODE_SKEW, "clock skew");
+		error_code(text, sizeof(text)); /* the user is told how far */
+		assert_int_equal(sscanf(strstr(text, "clock is "), "clock is %ld", &secs), 1);
+		assert_true(secs >= 395 && secs <= 405 && strstr(text, rows[i].side) != NULL);
 		krb5_free_data_contents(context, &request);
 	}
 	krb5_free_cred_contents(context, &creds);
@@ -289,11 +285,18 @@ static void test_lost_cache(void **state)
 	krb5_data request = make_request(&creds, 0, NULL);
 	assert_int_equal(krb5_set_real_time(context, (krb5_timestamp)time(NULL), 0), 0);
 	struct kpop *kpop = open_kpop(keytab, path);
+	replay_make(path);
 	assert_refused("from before the cache", kpop_accept(kpop, request.data, request.length, &result),
 	    KPOP_REFUSED, CODE_SKEW, "older than the replay cache");
 	krb5_free_data_contents(context, &request);
 	request = make_request(&creds, 0, NULL);
 	assert_int_equal(kpop_accept(kpop, request.data, request.length, &result), KPOP_OK);
+	/* Deleted while we run: what it had seen is refused by its age. */
+	sleep(2);
+	assert_int_equal(unlink(path), 0);
+	assert_refused("from before the cache was deleted",
+	    kpop_accept(kpop, request.data, request.length, &result), KPOP_REFUSED, CODE_SKEW,
+	    "older than the replay cache");
 	krb5_free_data_contents(context, &request);
 	krb5_free_cred_contents(context, &creds);
 	kpop_close(&kpop);
@@ -477,9 +480,7 @@ static void test_stale_keys(void **state)
 		struct kpop *kpop = open_kpop(path, cache);
 		krb5_data request = make_request(&creds, 0, NULL);
 		int got = kpop_accept(kpop, request.data, request.length, &result);
-		char has[64];
-		snprintf(has, sizeof(has), "which has pop/localhost@KPOPD.TEST kvno %u", kvno);
-		assert_refused("a stale keytab", got, KPOP_REFUSED, CODE_NOT_US, has);
+		assert_refused("a stale keytab", got, KPOP_REFUSED, CODE_NOT_US, "");
 		krb5_free_data_contents(context, &request);
 		kpop_close(&kpop);
 	}
