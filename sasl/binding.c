@@ -48,8 +48,7 @@ const char *binding_choose(const struct saslx_connection *connection, bool plus,
 	if (header->flag == GS2_BOUND) {
 		if (connection->binding_policy == SASLX_BINDING_OFF)
 			return "channel binding is off here";
-		if (!plus)
-			return "the client has bound, but under a name without -PLUS";
+		/* Under either name: clients of Cyrus SASL bind, but leave -PLUS out of the mechanism's. */
 		return choose_type(connection, header->type, chosen_r);
 	}
 	if (plus)

@@ -43,15 +43,11 @@ bool session_user_allowed(const struct session *session)
 	return session->config->user_pass && session_plaintext_allowed(session);
 }
 
-/* Whether it may be used on this connection; whether it can, see mechanism_works. */
-static bool mechanism_permitted(const struct session *session, size_t mechanism)
+/* Whether it may be used on this connection, but for channel binding; whether it can, see mechanism_works. */
+static bool mechanism_permitted(const struct session *session, const struct mechanism *mechanism)
 {
-	if (session->params.protocol == PROTOCOL_KPOP || mechanism >= session->config->mechanism_count ||
-	    mechanism >= LIMIT_MECHANISMS_COUNT)
-		return false;
-	const struct mechanism *about = mechanism_find(session->config->mechanisms[mechanism]);
-	return session_binding_allowed(session, about) &&
-	       (!about->plaintext || session_plaintext_allowed(session));
+	return session->params.protocol != PROTOCOL_KPOP &&
+	       (!mechanism->plaintext || session_plaintext_allowed(session));
 }
 
 static bool mechanism_works(const struct session *session, size_t mechanism)
@@ -61,7 +57,11 @@ static bool mechanism_works(const struct session *session, size_t mechanism)
 
 bool session_mechanism_allowed(const struct session *session, size_t mechanism)
 {
-	return mechanism_permitted(session, mechanism) && mechanism_works(session, mechanism);
+	if (mechanism >= session->config->mechanism_count || mechanism >= LIMIT_MECHANISMS_COUNT)
+		return false;
+	const struct mechanism *about = mechanism_find(session->config->mechanisms[mechanism]);
+	return mechanism_permitted(session, about) && session_binding_shown(session, about) &&
+	       mechanism_works(session, mechanism);
 }
 
 static bool blocks(const struct session *session, uint8_t mechanism)
@@ -72,10 +72,19 @@ static bool blocks(const struct session *session, uint8_t mechanism)
 	       mechanism_find(session->config->mechanisms[mechanism])->may_block;
 }
 
-static void use_binding(struct session *session)
+/* The first message of a mechanism of the configuration. false: it does not bind, and must. */
+static bool first_message(struct session *session, const uint8_t *message, size_t len)
 {
-	if (session->mechanism < session->config->mechanism_count)
-		session_binding_use(session, mechanism_find(session->config->mechanisms[session->mechanism]));
+	session->first = false;
+	return session->mechanism >= session->config->mechanism_count ||
+	       session_binding_first(
+		   session, mechanism_find(session->config->mechanisms[session->mechanism]), message, len);
+}
+
+static enum outcome not_bound(struct session *session)
+{
+	session->conversing = false;
+	return session_bad(session, "channel binding is required here");
 }
 
 /* initial NULL: there is none. */
@@ -95,9 +104,10 @@ enum outcome session_start(struct session *session, uint8_t mechanism, const voi
 		return OUTCOME_DROP;
 	}
 	session->mechanism = mechanism;
+	session->first = true;
+	if (initial != NULL && !first_message(session, initial, len))
+		return not_bound(session);
 	session->conversing = true;
-	if (initial != NULL)
-		use_binding(session);
 	session->apop_ready = false; /* a new conversation takes the place of APOP's */
 	enum outcome outcome = session_ask_auth(session, MSG_FRONT_START, head, w.len, initial, len);
 	session->request.may_block = blocks(session, mechanism);
@@ -206,8 +216,9 @@ static enum outcome token_end(struct session *session)
 		outcome = session_start(session, session->mechanism, octets, empty ? 0 : token->len);
 	} else if (!session->conversing) {
 		outcome = session_login_refused(session, REFUSAL_TEMP);
+	} else if (session->first && !first_message(session, token->octets, token->len)) {
+		outcome = not_bound(session);
 	} else {
-		use_binding(session);
 		outcome = session_ask_auth(session, MSG_FRONT_STEP, NULL, 0, token->octets, token->len);
 	}
 	auth_token_clear(token);
@@ -249,10 +260,11 @@ static const char *find_mechanism(
 	for (size_t i = 0; i < session->config->mechanism_count && i < LIMIT_MECHANISMS_COUNT; i++) {
 		const char *have = session->config->mechanisms[i];
 		if (strlen(have) == len && strncasecmp(have, name, len) == 0) {
+			const struct mechanism *about = mechanism_find(have);
 			*mechanism_r = (uint8_t)i;
-			if (mechanism_permitted(session, i))
+			if (mechanism_permitted(session, about) && session_binding_taken(session, about))
 				return NULL;
-			if (session_binding_spent(session, mechanism_find(have)))
+			if (session_binding_spent(session, about))
 				return "channel binding has served its one attempt on this connection; "
 				       "connect again";
 		}

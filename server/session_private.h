@@ -96,6 +96,7 @@ struct session {
 	bool binding_spent; /* one that serves once may have been used */
 	bool user_given;    /* USER was the command before */
 	bool initial;       /* the token is an initial response */
+	bool first;         /* the mechanism has not had its first message */
 	struct auth_token token;
 	struct sendauth *sendauth;
 	bool versions_right;              /* KPOP: the client waits for Kerberos' answer, not for text */
@@ -164,13 +165,19 @@ enum outcome session_auth_answer(struct session *session, const struct msg *msg)
 enum outcome session_auth_given_up(struct session *session);
 enum outcome session_login_refused(struct session *session, enum refusal refusal);
 
-/* session_binding.c */
-/* Whether a mechanism fits what can be, and by the site's policy must be, bound to here. */
-bool session_binding_allowed(const struct session *session, const struct mechanism *mechanism);
-/* One that would be, if not for an attempt before it on this connection. */
+/*
+ * session_binding.c. A client binds under the name with -PLUS, but those of Cyrus SASL leave that out of the
+ * name: then the flag of their first message counts.
+ */
+/* Whether CAPA shows a mechanism, for what can be, and by the site's policy must be, bound to here. */
+bool session_binding_shown(const struct session *session, const struct mechanism *mechanism);
+/* Whether AUTH takes it. */
+bool session_binding_taken(const struct session *session, const struct mechanism *mechanism);
+/* Whether it would, if not for an attempt before it on this connection. */
 bool session_binding_spent(const struct session *session, const struct mechanism *mechanism);
-/* The client's first message of this mechanism is on its way. */
-void session_binding_use(struct session *session, const struct mechanism *mechanism);
+/* The client's first message is there. false: it has not bound, and must have. */
+bool session_binding_first(
+    struct session *session, const struct mechanism *mechanism, const uint8_t *message, size_t len);
 /* What START says of bindings: at most SESSION_BINDINGS_OCTETS. */
 #define SESSION_BINDINGS_OCTETS (2u + SASLX_BINDINGS_COUNT * (2u + SASLX_BINDING_OCTETS))
 void session_put_bindings(const struct session *session, uint8_t mechanism, struct msg_writer *w);
