@@ -35,10 +35,8 @@ bool attempt_user(const char *name, size_t len, char *user_r)
 	const struct saslx_config *config = &library_get()->config;
 
 	if (len == 0 || len > SASLX_USER_OCTETS || memchr(name, '\0', len) != NULL ||
-	    !config->user_valid(config->arg, name, len))
+	    config->canonical(config->arg, name, len, user_r) != 0)
 		return false;
-	memcpy(user_r, name, len);
-	user_r[len] = '\0';
 	return true;
 }
 
@@ -57,7 +55,9 @@ static int canon_user(sasl_conn_t *conn, void *context, const char *in, unsigned
 	(void)user_realm;
 	if (len == 0)
 		len = (unsigned)strnlen(in, SASLX_USER_OCTETS + 1);
-	if (!attempt_user(in, len, user) || len >= out_max) {
+	if (attempt_user(in, len, user) && strlen(user) < out_max) {
+		len = (unsigned)strlen(user);
+	} else {
 		/*
 		 * A name nobody can have goes the way of one that nobody has, step by step, to the same end.
 		 * And the stock LOGIN loses the password's memory when a name fails here.

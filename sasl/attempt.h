@@ -34,7 +34,7 @@ struct saslx {
 	struct saslx_connection connection;
 	char mechanism[ATTEMPT_MECHANISM_OCTETS];
 	sasl_channel_binding_t binding; /* the library keeps a pointer to it */
-	sasl_conn_t *conn; /* NULL once the exchange has ended */
+	sasl_conn_t *conn;              /* NULL once the exchange has ended */
 	sasl_callback_t callbacks[ATTEMPT_CALLBACKS_COUNT];
 	enum screen_kind kind;
 	unsigned steps;
@@ -73,7 +73,7 @@ struct saslx *attempt_of(const sasl_utils_t *utils);
 bool seed_connection(struct saslx *exchange);
 /* Sets exchange->callbacks. */
 void attempt_set_callbacks(struct saslx *exchange);
-/* Whether a name may be a user's, and fits user_r (SASLX_USER_OCTETS + 1), into which it is copied. */
+/* Whether a name may mean a user, who then is in user_r (SASLX_USER_OCTETS + 1). */
 bool attempt_user(const char *name, size_t len, char *user_r);
 
 #endif

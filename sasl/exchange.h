@@ -99,8 +99,11 @@ struct saslx_config {
 	    *keytab; /* path; strong keys of services are copied to memory in saslx_init; NULL: no GSSAPI */
 	const char *replay_cache; /* path of a file2: replay cache */
 	const char *host;         /* our name, for challenges */
-	/* Whether name may be a user's: the one place that knows. */
-	bool (*user_valid)(void *arg, const char *name, size_t len);
+	/*
+	 * The user a client means by name, in user_r (SASLX_USER_OCTETS + 1); of a user's own name, the same.
+	 * 0, or -1: nobody can have it. The one place that knows.
+	 */
+	int (*canonical)(void *arg, const char *name, size_t len, char *user_r);
 	void (*note)(void *arg,
 	    const char *text); /* one printable line for the log: why GSSAPI refused, what the library said */
 	void *arg;

@@ -22,6 +22,7 @@
 #include "server/log.h"
 #include "server/mechanism.h"
 #include "server/msg.h"
+#include "server/names.h"
 #include "server/role.h"
 #include "server/sandbox.h"
 
@@ -417,10 +418,10 @@ static void on_leash(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the beginning ---- */
 
-static bool user_valid(void *arg, const char *name, size_t len)
+static int canonical(void *arg, const char *name, size_t len, char *user_r)
 {
-	(void)arg;
-	return identity_user_valid(name, len);
+	const struct auth *auth = arg;
+	return names_canonical(auth->config, name, len, user_r, NULL);
 }
 
 static void note(void *arg, const char *text)
@@ -451,7 +452,7 @@ static void open_sasl(struct server *server, struct secrets *secrets)
 	    .keytab = server->auth.password ? NULL : config->keytab,
 	    .replay_cache = replay_path,
 	    .host = config->hostname,
-	    .user_valid = user_valid,
+	    .canonical = canonical,
 	    .note = note,
 	    .arg = &server->auth};
 	if (saslx_init(&sasl, why, sizeof why) < 0)
@@ -475,8 +476,8 @@ static void open_kpop(struct server *server)
 	    .services = (const char *const *)config->services};
 	if (server->auth.password)
 		return;
-	server->auth.identity = identity_new();
-	if (server->auth.identity == NULL)
+	server->auth.mapping = mapping_new(config);
+	if (server->auth.mapping == NULL)
 		role_fail("the Kerberos library does not take the krb5.conf");
 	if (listens_to_kpop(config) && kpop_open(&server->auth.kpop, &kpop, why, sizeof why) != KPOP_OK)
 		log_warning("KPOP is not offered: %s", why);

@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "server/config_check.h"
+#include "server/config_comments.h"
 #include "server/config_keys.h"
+#include "server/config_rules.h"
 #include "server/mechanism.h"
 
 #define FILE_OCTETS (1u << 20)
@@ -58,6 +60,12 @@ static char *read_stream(struct config_place *place, FILE *file)
 		return NULL;
 	}
 	text[len] = '\0';
+	int open = config_comments_blank(text);
+	if (open != 0) {
+		config_fail(place, open, "the comment that begins here is never closed; close it with '*/'");
+		free(text);
+		return NULL;
+	}
 	return text;
 }
 
@@ -86,18 +94,11 @@ static char *read_text(struct config_place *place)
 /* libconfuse would put the environment's value for ${NAME}, in double quotes and outside of quotes. */
 static int refuse_environment(struct config_place *place, const char *text)
 {
-	bool blank = true, comment = false; /* so far in this line; a comment is the whole line */
 	int line = 1;
 	for (const char *p = text; *p != '\0'; p++) {
-		if (*p == '\n') {
+		if (*p == '\n')
 			line++;
-			blank = true;
-			comment = false;
-			continue;
-		}
-		comment |= blank && *p == '#';
-		blank &= *p == ' ' || *p == '\t';
-		if (!comment && p[0] == '$' && p[1] == '{')
+		if (p[0] == '$' && p[1] == '{')
 			return config_fail(place, line,
 			    "${...} would take a value from the environment; write the value itself");
 	}
@@ -268,7 +269,8 @@ struct config *config_read(const char *file, char *why_r, size_t size)
 	else if (fill_defaults(config, file) != 0)
 		config_fail(&place, 0, "no memory");
 	else if (check_tls(config, &place) == 0 && check_penalty(config, &place) == 0 &&
-		 check_mechanisms(config, &place) == 0 && check_passwords(config, &place) == 0)
+		 check_mechanisms(config, &place) == 0 && check_passwords(config, &place) == 0 &&
+		 config_rules_check(config, &place) == 0)
 		check_listeners(config, &place);
 	free(text);
 	if (place.failed)

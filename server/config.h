@@ -38,6 +38,26 @@ struct channel_binding_rule {
 	enum saslx_binding_policy policy;
 };
 
+/* A rule that makes a user of a principal; see mapping.h. Strings that were not given are NULL. */
+struct map_config {
+	char *name;
+	int line;
+	char *principal, *realm, *regex; /* at most one */
+	char **indicators, **mechanisms; /* empty: any; so has networks no entries */
+	struct networks networks;
+	char *user;                        /* a template */
+	bool auth_to_local, k5login, deny; /* one of these four */
+};
+
+/* Who may open whose maildrop; see delegation.h. */
+struct proxy_config {
+	char *name;
+	int line;
+	char **administrators, **users; /* canonical names; names or patterns */
+	char **indicators, **mechanisms;
+	struct networks networks;
+};
+
 struct config {
 	char *file;     /* where this came from */
 	char *hostname; /* in the greeting, challenges, APOP timestamps; default gethostname's, looked up in
@@ -45,6 +65,15 @@ struct config {
 
 	struct listener_config *listeners;
 	size_t listener_count;
+	struct map_config *maps;
+	size_t map_count;
+	struct proxy_config *proxies;
+	size_t proxy_count;
+
+	/* What a client calls a mailbox; see names.h. Domains are in small letters. */
+	char *default_domain; /* NULL: none */
+	char **domains, **local_domains, **plus_hosts;
+	bool fold_case;
 
 	char *mail_root, *maildir; /* template under mail_root: %u %n %d; default "%u/Maildir" */
 	char *state_dir;           /* auth/ (secrets, replay cache, krb5.conf snapshot), index/, empty/ */

@@ -2,6 +2,7 @@
 #include "server/config_check.h"
 
 #include <arpa/inet.h>
+#include <regex.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,9 +12,11 @@
 #include "server/identity.h"
 #include "server/mechanism.h"
 #include "server/network.h"
+#include "server/utf8.h"
 
 #define HOSTNAME_OCTETS 253u /* RFC 1035 section 2.3.4, as text */
 #define LABEL_OCTETS 63u
+#define PRINCIPAL_OCTETS 1000u
 #define SERVICE_OCTETS 64u
 #define TITLE_OCTETS 64u
 #define MECHANISM_OCTETS 20u   /* RFC 4422 section 3.1 */
@@ -166,13 +169,72 @@ int config_check_network(const char *value, char *why_r, size_t size)
 	}
 }
 
+/* Text that a person can see, of 1 to most octets. */
+static bool visible(const char *value, size_t most)
+{
+	size_t len = strlen(value);
+	return len > 0 && len <= most && utf8_printable(value, len);
+}
+
+int config_check_principal(const char *value, char *why_r, size_t size)
+{
+	size_t ats = 0, at = 0;
+	for (size_t i = 0; value[i] != '\0'; i++) {
+		if (value[i] == '\\' && value[i + 1] != '\0')
+			i++;
+		else if (value[i] == '@' && ats++ == 0)
+			at = i;
+	}
+	if (visible(value, PRINCIPAL_OCTETS) && ats == 1 && at > 0 && value[at + 1] != '\0')
+		return 0;
+	return wrong(why_r, size,
+	    "'%.64s' is no principal with its realm; write it as in alice/admin@EXAMPLE.ORG, with a "
+	    "backslash "
+	    "before an @ that belongs to the name",
+	    value);
+}
+
+int config_check_regex(const char *value, char *why_r, size_t size)
+{
+	regex_t regex;
+	char why[128];
+	int code = regcomp(&regex, value, REG_EXTENDED);
+
+	if (code != 0) {
+		regerror(code, &regex, why, sizeof why);
+		return wrong(
+		    why_r, size, "'%.64s' is no extended regular expression: %s; see regex(7)", value, why);
+	}
+	regfree(&regex);
+	for (const char *p = value; (p = strchr(p, '\\')) != NULL; p += 2)
+		if (p[1] >= '1' && p[1] <= '9')
+			return wrong(why_r, size,
+			    "'%.64s' refers back to a group, which can take for ever; leave \\%c out", value,
+			    p[1]);
+	return visible(value, PRINCIPAL_OCTETS) ? 0
+						: wrong(why_r, size,
+						      "it is empty, too long, or holds a control "
+						      "character; write what principals look like");
+}
+
+int config_check_indicator(const char *value, char *why_r, size_t size)
+{
+	return visible(value, SASLX_INDICATOR_OCTETS) && strchr(value, ' ') == NULL
+		   ? 0
+		   : wrong(why_r, size,
+			 "'%.64s' is no authentication indicator; write what the KDC is configured to give, "
+			 "of up "
+			 "to %d octets",
+			 value, SASLX_INDICATOR_OCTETS);
+}
+
 int config_check_title(const char *value, char *why_r, size_t size)
 {
 	return made_of(value, "-_.", TITLE_OCTETS)
 		   ? 0
 		   : wrong(why_r, size,
-			 "'%.64s' cannot name a listener; write up to %u letters, digits, '-', '_' and '.'",
-			 value, TITLE_OCTETS);
+			 "'%.64s' cannot be a title; write up to %u letters, digits, '-', '_' and '.'", value,
+			 TITLE_OCTETS);
 }
 
 int config_check_source(const char *value, char *why_r, size_t size)

@@ -26,7 +26,10 @@ config_check_fn config_check_source;    /* of passwords: who knows them */
 config_check_fn config_check_realm;     /* a Kerberos realm, as RFC 4120 section 6.1 has it for domains */
 config_check_fn config_check_address;   /* numeric IPv4 or IPv6 */
 config_check_fn config_check_network;   /* network_parse */
-config_check_fn config_check_title;     /* a listener's name: what systemd.socket(5) allows */
+config_check_fn config_check_principal; /* of Kerberos, with its realm, quoted as krb5_unparse_name does */
+config_check_fn config_check_regex;     /* extended, without back references */
+config_check_fn config_check_indicator; /* of a KDC */
+config_check_fn config_check_title;     /* a section's name: what systemd.socket(5) allows */
 config_check_fn config_check_code;      /* a path of a file we run: not writable by others */
 config_check_fn config_check_secret;    /* a path of a file that others may neither write nor read */
 config_check_fn config_check_binding_mechanism; /* one whose clients can bind to TLS */

@@ -5,6 +5,13 @@
 #include <string.h>
 
 #define ADDRESSES_COUNT 16u
+#define INDICATORS_COUNT 16u
+/* An empty list would mean everywhere, which nobody means who writes one. */
+#define SOME_NETWORKS                                                                   \
+	{                                                                               \
+		.name = AT(networks), .kind = KIND_NETWORKS, .list = no_list, .min = 1, \
+		.max = CONFIG_LIST_COUNT, .check = config_check_network                 \
+	}
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const char *const protocols[] = {"pop3", "pop3s", "kpop", NULL};
@@ -28,6 +35,31 @@ static const struct config_key channel_binding_keys[] = {
     WORD(policy, NULL, config_binding_policies),
 };
 
+#undef AT
+#define AT(field) #field, .offset = offsetof(struct map_config, field)
+static const struct config_key map_keys[] = {
+    LITERAL(principal, config_check_principal),
+    STRING(realm, NULL, config_check_realm),
+    LITERAL(regex, config_check_regex),
+    LIST(indicators, no_list, 1, INDICATORS_COUNT, config_check_indicator),
+    SOME_NETWORKS,
+    LIST(mechanisms, no_list, 1, LIMIT_MECHANISMS_COUNT, config_check_mechanism),
+    LITERAL(user, NULL),
+    BOOL(auth_to_local, false),
+    BOOL(k5login, false),
+    BOOL(deny, false),
+};
+
+#undef AT
+#define AT(field) #field, .offset = offsetof(struct proxy_config, field)
+static const struct config_key proxy_keys[] = {
+    LIST(administrators, no_list, 1, CONFIG_LIST_COUNT, NULL),
+    LIST(users, no_list, 1, CONFIG_LIST_COUNT, NULL),
+    LIST(indicators, no_list, 1, INDICATORS_COUNT, config_check_indicator),
+    SOME_NETWORKS,
+    LIST(mechanisms, no_list, 1, LIMIT_MECHANISMS_COUNT, config_check_mechanism),
+};
+
 /* Every section's structure begins so. */
 struct head {
 	char *name;
@@ -39,6 +71,8 @@ struct head {
 	    offsetof(type, name) == 0 && offsetof(type, line) == offsetof(struct head, line), #type)
 HEADED(struct listener_config);
 HEADED(struct channel_binding_rule);
+HEADED(struct map_config);
+HEADED(struct proxy_config);
 
 static int check_listener(struct config_place *place, int line, cfg_t *section)
 {
@@ -82,10 +116,12 @@ static const struct section {
     {SECTION("channel_binding_rule", struct channel_binding_rule, channel_binding_keys,
 	 LIMIT_BINDING_RULES_COUNT, channel_binding_rules, channel_binding_rule_count),
 	check_channel_binding, NULL},
+    {SECTION("map", struct map_config, map_keys, LIMIT_RULES_COUNT, maps, map_count), NULL, NULL},
+    {SECTION("proxy", struct proxy_config, proxy_keys, LIMIT_RULES_COUNT, proxies, proxy_count), NULL, NULL},
 };
 
 _Static_assert(COUNT(sections) == CONFIG_SECTIONS_COUNT, "an option for each");
-_Static_assert(COUNT(listener_keys) <= CONFIG_SECTION_KEYS_COUNT, "the longest table of a section");
+_Static_assert(COUNT(map_keys) <= CONFIG_SECTION_KEYS_COUNT, "the longest table of a section");
 _Static_assert(CONFIG_LIST_COUNT >= LIMIT_MECHANISMS_COUNT, "the longest list");
 
 static _Thread_local struct config_sections *reading;

@@ -76,17 +76,32 @@ static const char *mechanism_name(const struct conversation *c)
 	}
 }
 
+/* Whose ticket it was; NULL: there was none, or nothing is proved yet. */
+static const char *proven_principal(const struct conversation *c)
+{
+	if (c->kpop != NULL)
+		return c->kpop->principal[0] != '\0' ? c->kpop->principal : NULL;
+	const struct saslx_identity *identity = c->exchange != NULL ? saslx_identity(c->exchange) : NULL;
+	return identity != NULL && identity->kerberos ? identity->name : NULL;
+}
+
 const char *conversation_text(const struct conversation *c)
 {
 	static const char *const protocols[PROTOCOL_COUNT] = {"pop3", "pop3s", "kpop"};
-	static char text[256 + KPOP_PRINCIPAL_OCTETS + LIMIT_USER_OCTETS];
+	static char text[512 + KPOP_PRINCIPAL_OCTETS + 2 * LIMIT_USER_OCTETS];
 	char peer[PEER_TEXT_OCTETS], tried[LIMIT_USER_OCTETS + 1], proven[KPOP_PRINCIPAL_OCTETS];
-	const char *principal = c->kpop != NULL && c->kpop->principal[0] != '\0' ? c->kpop->principal : NULL;
-	snprintf(text, sizeof text, "session=%016" PRIx64 " mech=%s proto=%s peer=%s tls=%s%s%s%s%s",
-	    c->session, mechanism_name(c), protocols[c->protocol], peer_text(&c->peer, peer),
-	    c->tls ? "yes" : "no", principal != NULL ? " principal=" : "",
-	    principal != NULL ? log_name(principal, proven, sizeof proven) : "",
-	    c->tried[0] != '\0' ? " tried=" : "", log_name(c->tried, tried, sizeof tried));
+	const char *principal = proven_principal(c);
+	int len =
+	    snprintf(text, sizeof text, "session=%016" PRIx64 " mech=%s proto=%s peer=%s tls=%s%s%s%s%s",
+		c->session, mechanism_name(c), protocols[c->protocol], peer_text(&c->peer, peer),
+		c->tls ? "yes" : "no", principal != NULL ? " principal=" : "",
+		principal != NULL ? log_name(principal, proven, sizeof proven) : "",
+		c->tried[0] != '\0' ? " tried=" : "", log_name(c->tried, tried, sizeof tried));
+	if (c->decision.map != NULL)
+		len += snprintf(text + len, sizeof text - (size_t)len, " map=%s", c->decision.map->name);
+	if (c->decision.proxy != NULL)
+		snprintf(text + len, sizeof text - (size_t)len, " by=%s proxy=%s", c->decision.administrator,
+		    c->decision.proxy->name);
 	return text;
 }
 
@@ -143,7 +158,7 @@ static void explain_refusal(struct conversation *c, const uint8_t *octets, size_
 /* Somebody has proved who he is. */
 static void decide(struct conversation *c, const struct claim *claim, struct reply *reply_r)
 {
-	authorize(c->auth->config, c->auth->identity, claim, &c->decision);
+	authorize(c->auth->config, c->auth->mapping, claim, &c->decision);
 	switch (c->decision.verdict) {
 	case VERDICT_USER:
 		accept_user(c, reply_r);
@@ -357,7 +372,8 @@ static void kpop_start(struct conversation *c, const uint8_t *apreq, size_t len,
 			explain_refusal(c, apreq, len);
 	} else {
 		struct claim claim = claim_of(c);
-		authorize(c->auth->config, c->auth->identity, &claim, &c->decision);
+		claim.undecided = true;
+		authorize(c->auth->config, c->auth->mapping, &claim, &c->decision);
 		if (c->decision.verdict == VERDICT_REFUSED) /* whatever name comes with USER */
 			refuse(c, REFUSAL_AUTH, c->decision.why, reply_r);
 		else

@@ -15,7 +15,7 @@
 #include "server/check.h"
 #include "server/config.h"
 #include "server/guard.h"
-#include "server/identity.h"
+#include "server/mapping.h"
 #include "server/msg.h"
 
 /* What all conversations of an auth process share. */
@@ -24,7 +24,7 @@ struct auth {
 	struct kpop *kpop; /* NULL: no keytab */
 	struct explain
 	    *explain; /* NULL: refusals stay short, and no mechanism looks for a new replay cache */
-	struct identity *identity;
+	struct mapping *mapping; /* NULL: this process takes no principals */
 	struct guard guard;
 	bool password; /* this process takes the mechanisms that may block, and no others */
 };

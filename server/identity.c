@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "server/identity.h"
 
-#include <krb5.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define NO_DOMAIN "default" /* what %d is for a name without an @ */
@@ -140,57 +138,4 @@ bool identity_template_valid(const char *maildir_template)
 	if (!use.user && !(use.local && use.domain && !use.crowded))
 		return false;
 	return identity_maildir(maildir_template, "u@d", path) == 0;
-}
-
-struct identity {
-	krb5_context context;
-};
-
-struct identity *identity_new(void)
-{
-	struct identity *identity = calloc(1, sizeof(*identity));
-	if (identity != NULL && krb5_init_context(&identity->context) != 0) {
-		free(identity);
-		return NULL;
-	}
-	return identity;
-}
-
-void identity_free(struct identity **identity)
-{
-	if (*identity == NULL)
-		return;
-	krb5_free_context((*identity)->context);
-	free(*identity);
-	*identity = NULL;
-}
-
-/* The library maps C strings: a NUL inside would make alice of "alice\0x". */
-static bool holds_nul(krb5_const_principal principal)
-{
-	if (memchr(principal->realm.data, '\0', principal->realm.length) != NULL)
-		return true;
-	for (krb5_int32 i = 0; i < principal->length; i++)
-		if (principal->data[i].length > 0 &&
-		    memchr(principal->data[i].data, '\0', principal->data[i].length) != NULL)
-			return true;
-	return false;
-}
-
-int identity_from_principal(struct identity *identity, const char *principal, char *user_r)
-{
-	krb5_principal parsed = NULL;
-	int result = -1;
-
-	user_r[0] = '\0';
-	if (krb5_parse_name(identity->context, principal, &parsed) != 0)
-		return -1;
-	if (!holds_nul(parsed) &&
-	    krb5_aname_to_localname(identity->context, parsed, LIMIT_USER_OCTETS + 1, user_r) == 0 &&
-	    identity_user_valid(user_r, strnlen(user_r, LIMIT_USER_OCTETS + 1)))
-		result = 0;
-	krb5_free_principal(identity->context, parsed);
-	if (result != 0)
-		user_r[0] = '\0';
-	return result;
 }

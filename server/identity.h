@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * identity: the one place that says what a user name is, whose principal it is, and where its mail lies.
+ * identity: the one place that says what a user name is, and where its mail lies.
  *
- * For auth (principal → user), store and kpop-deliver (user → path), kpopctl (is this a name?).
+ * For auth (is this a name?), store and kpop-deliver (user → path). What clients call users is names.h,
+ * whose a principal is mapping.h.
  * A user is an opaque name of 1 to LIMIT_USER_OCTETS octets; as a path it is only ever used as whole,
  * checked components.
  */
@@ -26,12 +27,5 @@ bool identity_user_valid(const char *name, size_t len);
 int identity_maildir(const char *maildir_template, const char *user, char *path_r);
 /* Whether a template can give sound paths at all; for the configuration's check. */
 bool identity_template_valid(const char *maildir_template);
-
-/* A Kerberos context of its own, for krb5_aname_to_localname. */
-struct identity;
-struct identity *identity_new(void); /* NULL: no memory, or krb5.conf unreadable */
-void identity_free(struct identity **identity);
-/* principal as krb5_unparse_name quotes it → user_r (LIMIT_USER_OCTETS + 1). 0, or -1: nobody here. */
-int identity_from_principal(struct identity *identity, const char *principal, char *user_r);
 
 #endif

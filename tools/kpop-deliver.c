@@ -23,6 +23,7 @@
 
 #include "server/config.h"
 #include "server/identity.h"
+#include "server/names.h"
 #include "store/maildrop.h"
 
 #define SENDER_OCTETS 512u /* RFC 5321 section 4.5.3.1.3 allows 256 */
@@ -197,10 +198,11 @@ static int deliver_to(struct store *store, const char *path, const struct option
 
 static int deliver(const struct config *config, const struct options *options)
 {
-	char path[PATH_MAX];
-	if (!identity_user_valid(options->user, strlen(options->user)))
-		return complain(EX_NOUSER, "-d", "not a user's name");
-	if (identity_maildir(config->maildir, options->user, path) != 0)
+	char path[PATH_MAX], user[LIMIT_USER_OCTETS + 1];
+	const char *why;
+	if (names_canonical(config, options->user, strlen(options->user), user, &why) != 0)
+		return complain(EX_NOUSER, "-d: not a user's name", why);
+	if (identity_maildir(config->maildir, user, path) != 0)
 		return complain(EX_NOUSER, config->maildir, "gives no sound path for this user");
 	int status = become_store_user(config);
 	if (status != EX_OK)

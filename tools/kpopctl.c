@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "server/identity.h"
+#include "server/names.h"
+#include "tools/map.h"
 #include "tools/users.h"
 
 /* An option's short letter, or its number when it has none, is also its bit in struct command. */
@@ -72,18 +73,19 @@ static void usage(FILE *out)
 		fprintf(out, "%s kpopctl [-c FILE] %s %s%s%s\n            %s\n", i == 0 ? "usage:" : "      ",
 		    commands[i].noun, commands[i].verb, commands[i].arguments[0] != '\0' ? " " : "",
 		    commands[i].arguments, commands[i].help);
-	fputs("  -c, --config FILE  the server's configuration (default " KPOPD_SYSCONFDIR
-	      "/kpopd/kpopd.conf)\n"
-	      "  -p, --plain        keep the password itself too, as CRAM-MD5 and APOP need it\n"
-	      "  --keys LIST        SCRAM keys to make, of SHA-1, SHA-256, SHA-512 (default: all)\n"
-	      "  --iterations N     for these keys (default: as most users have, at first 4096)\n"
-	      "  --format F         of the import: sasldb, dovecot, htpasswd (default: what it looks like)\n"
-	      "  --realm R          take only this realm's entries of a sasldb\n"
-	      "  --keep-realm       name the users of a sasldb NAME@REALM\n"
-	      "  --replace          import users who are there already, too\n"
-	      "  --keep-going       import what can be, whatever cannot\n"
-	      "  -n, --dry-run      only say what an import would do\n"
-	      "  -V, --version      print the version\n",
+	fputs(MAP_USAGE
+	    "  -c, --config FILE  the server's configuration (default " KPOPD_SYSCONFDIR
+	    "/kpopd/kpopd.conf)\n"
+	    "  -p, --plain        keep the password itself too, as CRAM-MD5 and APOP need it\n"
+	    "  --keys LIST        SCRAM keys to make, of SHA-1, SHA-256, SHA-512 (default: all)\n"
+	    "  --iterations N     for these keys (default: as most users have, at first 4096)\n"
+	    "  --format F         of the import: sasldb, dovecot, htpasswd (default: what it looks like)\n"
+	    "  --realm R          take only this realm's entries of a sasldb\n"
+	    "  --keep-realm       name the users of a sasldb NAME@REALM\n"
+	    "  --replace          import users who are there already, too\n"
+	    "  --keep-going       import what can be, whatever cannot\n"
+	    "  -n, --dry-run      only say what an import would do\n"
+	    "  -V, --version      print the version\n",
 	    out);
 }
 
@@ -245,11 +247,27 @@ static const struct command *find(const struct typed *typed)
 	return NULL;
 }
 
+/* The server asks for users by their own names, whatever clients call them; so users are stored so. */
+static int take_user(const struct config *config, const char **operand)
+{
+	static char user[LIMIT_USER_OCTETS + 1];
+	const char *why, *name = *operand;
+
+	if (names_canonical(config, name, strlen(name), user, &why) != 0)
+		return kpopctl_fail("%s cannot be a user's name: %s", name, why);
+	if (strcmp(user, name) != 0)
+		fprintf(stderr, "kpopctl: %s is the user %s\n", name, user);
+	*operand = user;
+	return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
+	if (map_asked(argc, argv))
+		return map_main(argc, argv);
+
 	struct typed typed = read_typed(argc, argv);
 	const struct command *command = find(&typed);
-	const char *operand = typed.options.operand;
 	struct config *config;
 	char why[1024];
 	int status;
@@ -258,16 +276,12 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return EX_USAGE;
 	}
-	/* The server would never ask for such a name. */
-	if (command->operand == OPERAND_USER && !identity_user_valid(operand, strlen(operand)))
-		return kpopctl_fail(
-		    "%s cannot be a user's name: letters, digits and ._+-=@, beginning with a "
-		    "letter, digit, _, + or =",
-		    operand);
 	config = config_read(typed.options.config, why, sizeof(why));
 	if (config == NULL)
 		return kpopctl_fail("%s", why);
-	status = command->run(config, &typed.options);
+	status = command->operand == OPERAND_USER ? take_user(config, &typed.options.operand) : EXIT_SUCCESS;
+	if (status == EXIT_SUCCESS)
+		status = command->run(config, &typed.options);
 	config_free(&config);
 	return status;
 }

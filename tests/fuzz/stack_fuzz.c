@@ -103,7 +103,7 @@ static void end_world(void)
 {
 	world_stop(&world);
 	kpop_close(&auths[0].kpop);
-	identity_free(&auths[0].identity);
+	mapping_free(&auths[0].mapping);
 	event_base_free(front.base);
 	stack_realm_end();
 }
@@ -136,8 +136,8 @@ static void begin_world(void)
 	snprintf(replay, sizeof replay, "%s/replay", world.dir);
 	struct kpop_config kpop = {.keytab = keytab, .replay_cache = replay, .services = services};
 	must(kpop_open(&auths[0].kpop, &kpop, why, sizeof why) == KPOP_OK);
-	auths[0].identity = identity_new();
-	must(auths[0].identity != NULL && msg_pair(doors[0]) == 0 && msg_pair(doors[1]) == 0);
+	auths[0].mapping = mapping_new(&config);
+	must(auths[0].mapping != NULL && msg_pair(doors[0]) == 0 && msg_pair(doors[1]) == 0);
 	front = (struct front){.config = &config,
 	    .base = event_base_new(),
 	    .offers = {.mechanisms = UINT32_MAX, .kpop = true, .passwords = true},

@@ -16,13 +16,17 @@
 
 #define CALLBACK(fn) ((int (*)(void))(void (*)(void))(fn))
 
-static bool user_valid(void *arg, const char *name, size_t len)
+static int canonical(void *arg, const char *name, size_t len, char *user_r)
 {
 	(void)arg;
 	for (size_t i = 0; i < len; i++)
 		if (!isalnum((unsigned char)name[i]) && memchr("._+-=@", name[i], 6) == NULL)
-			return false;
-	return len > 0 && memchr(".-@", name[0], 3) == NULL;
+			return -1;
+	if (len == 0 || memchr(".-@", name[0], 3) != NULL)
+		return -1;
+	memcpy(user_r, name, len);
+	user_r[len] = '\0';
+	return 0;
 }
 
 const char *world_user(const struct saslx *server)
@@ -71,7 +75,7 @@ int world_start(
 	    .keytab = keytab,
 	    .replay_cache = replay_cache,
 	    .host = "localhost",
-	    .user_valid = user_valid,
+	    .canonical = canonical,
 	    .note = note,
 	    .arg = world,
 	};

@@ -191,6 +191,44 @@ static void test_values(void **state)
 	config_free(&config);
 }
 
+static void test_rules(void **state)
+{
+	(void)state;
+	struct config *config = read_config(
+	    "default_domain = 'A.Example' domains = {'B.Example'} local_domains = {Pop.A.Example}\n"
+	    "plus_hosts = {'B.EXAMPLE'} fold_case = yes\n"
+	    "map 'one' {\n regex = '([a-z]+)\\.pop@A\\.B' user = '\\1@a.example' indicators = {otp, "
+	    "'pkinit'} }\n"
+	    "map two { networks = {'10.0.0.0/8', '::1'} mechanisms = {KPOP} auth_to_local = true }\n"
+	    "map three { realm = C k5login = on }\n"
+	    "proxy desk { administrators = {'h@a.example'} users = {'*', 'x@b.example'} }\n");
+	if (config == NULL)
+		fail_msg("%s", why);
+	assert_string_equal(config->default_domain, "a.example");
+	assert_list(config->domains, "b.example ");
+	assert_list(config->local_domains, "pop.a.example ");
+	assert_list(config->plus_hosts, "b.example ");
+	assert_true(config->fold_case);
+	assert_int_equal(config->map_count, 3);
+	assert_string_equal(config->maps[0].name, "one");
+	assert_int_equal(config->maps[0].line, 3);
+	assert_string_equal(config->maps[0].regex, "([a-z]+)\\.pop@A\\.B");
+	assert_string_equal(config->maps[0].user, "\\1@a.example");
+	assert_list(config->maps[0].indicators, "otp pkinit ");
+	assert_list(config->maps[0].mechanisms, "");
+	assert_int_equal(config->maps[0].networks.count, 0);
+	assert_int_equal(config->maps[1].line, 5);
+	assert_int_equal(config->maps[1].networks.count, 2);
+	assert_list(config->maps[1].mechanisms, "KPOP ");
+	assert_true(config->maps[1].auth_to_local && !config->maps[1].deny && config->maps[1].user == NULL);
+	assert_string_equal(config->maps[2].realm, "C");
+	assert_true(config->maps[2].k5login);
+	assert_int_equal(config->proxy_count, 1);
+	assert_list(config->proxies[0].administrators, "h@a.example ");
+	assert_list(config->proxies[0].users, "* x@b.example ");
+	config_free(&config);
+}
+
 static void test_no_mechanisms(void **state)
 {
 	(void)state;
@@ -264,7 +302,7 @@ static const struct refusal_row refusals[] = {
     {"two listeners of one name", "listener x { protocol = pop3 }\nlistener x { protocol = kpop }\n", 2,
 	"found duplicate title"},
     {"a listener with a bad name", "listener 'a:b' {\n protocol = pop3\n}\n", 1,
-	"listener: 'a:b' cannot name a listener"},
+	"listener: 'a:b' cannot be a title"},
     {"two listeners of one port",
 	"listener a { protocol = pop3 }\nlistener b {\n protocol = kpop\n port = 110\n}\n", 2,
 	"listener b: 0.0.0.0 port 110 is listener a's already"},
@@ -284,6 +322,98 @@ static const struct refusal_row refusals[] = {
 	"addresses: 'localhost' is no numeric address"},
     {"an address with port", "listener x {\n protocol = pop3\n addresses = {'127.0.0.1:110'}\n}\n", 3,
 	"addresses: '127.0.0.1:110' is no numeric"},
+    {"lines are those of the file, whatever comments stand before",
+	"# a\n  # b ' \n\n/* c\n\n \" */\n// d\nmaildir = '%u#/*b' # e '\nspare = 0 // f\n", 9,
+	"spare: 0 is out of"},
+    {"what is in quotes is no comment", "hostname = 'a' maildir = \"%u/#\\\"/*'\" spare = 0 # */\n", 1,
+	"spare: 0 is"},
+    {"an open comment", "spare = 1\n/* spare = 0\n", 2, "the comment that begins here is never closed"},
+    {"an open map", "map x {\n deny = true\n", 0, "the file ends inside a map"},
+    {"a principal in double quotes", "map x {\n principal = \"a@B\"\n user = 'a'\n}\n", 2,
+	"principal: write it on one line, as principal = '...' in single quotes"},
+    {"a regex in double quotes", "map x {\n user = '\\1'\n regex = \"(a)\\.b@C\"\n}\n", 3,
+	"regex: write it on one line, as regex = '...' in single quotes"},
+    {"a regex without quotes", "map x {\n regex = .*@C\n deny = true\n}\n", 2, "regex: write it on one line"},
+    {"a template in double quotes", "map x {\n realm = C user = \"a\"\n}\n", 2,
+	"user: write it on one line, as user = '...' in single quotes"},
+    {"a doubled backslash in single quotes", "map x {\n regex = 'a\\\\b@C'\n deny = true\n}\n", 2,
+	"regex: write it on one line"},
+    {"a regex on the next line", "map x {\n regex =\n 'a@C'\n deny = true\n}\n", 3,
+	"regex: write it on one line"},
+    {"two regexes, one of them in double quotes",
+	"map x {\n regex = 'a@C' deny = true }\nmap y {\n regex = \"a@C\" deny = true }\n", 4,
+	"regex: write it on one line"},
+    {"a regex that is none", "map x {\n regex = '(a@C'\n deny = true\n}\n", 2,
+	"regex: '(a@C' is no extended regular expression: "},
+    {"a regex that refers back", "map x {\n regex = '(a)\\1@C'\n deny = true\n}\n", 2,
+	"regex: '(a)\\1@C' refers back to a group"},
+    {"an empty regex", "map x {\n regex = ''\n deny = true\n}\n", 2, "regex: it is empty"},
+    {"a principal without realm", "map x {\n principal = 'alice'\n deny = true\n}\n", 2,
+	"principal: 'alice' is no principal with its realm"},
+    {"a principal with an empty realm", "map x {\n principal = 'alice@'\n deny = true\n}\n", 2,
+	"principal: 'alice@' is no principal with its realm"},
+    {"a principal whose only @ is quoted", "map x {\n principal = 'alice\\@B'\n deny = true\n}\n", 2,
+	"principal: 'alice\\@B' is no principal with its realm"},
+    {"a principal with two realms", "map x {\n principal = 'alice@B@C'\n deny = true\n}\n", 2,
+	"principal: 'alice@B@C' is no principal with its realm"},
+    {"a realm with an @", "map x {\n realm = '@B'\n deny = true\n}\n", 2, "realm: '@B' is no realm"},
+    {"an indicator with a space", "map x {\n indicators = {'o tp'}\n deny = true\n}\n", 2,
+	"indicators: 'o tp' is no authentication indicator"},
+    {"no indicators", "map x {\n indicators = {}\n deny = true\n}\n", 1, "indicators: is empty"},
+    {"no networks", "map x {\n networks = {}\n deny = true\n}\n", 1, "networks: is empty"},
+    {"a network that is none", "map x {\n networks = {'10.0.0.1/8'}\n deny = true\n}\n", 2,
+	"networks: '10.0.0.1/8' has bits set behind its prefix"},
+    {"a mechanism without principals", "map x {\n mechanisms = {'PLAIN'}\n deny = true\n}\n", 1,
+	"map x: mechanisms: PLAIN has no principals"},
+    {"a mechanism misspelt", "map x {\n mechanisms = {'GSAPI'}\n deny = true\n}\n", 1,
+	"map x: mechanisms: GSAPI has no principals"},
+    {"a map of nothing", "map x {\n realm = 'B'\n}\n", 1,
+	"map x: has none of user, auth_to_local, k5login and deny"},
+    {"a map of two things", "map x {\n realm = 'B'\n user = 'a'\n deny = true\n}\n", 1,
+	"map x: has more than one of user, auth_to_local"},
+    {"a map for two", "map x {\n realm = 'B'\n principal = 'a@B'\n deny = true\n}\n", 1,
+	"map x: has more than one of principal, realm and regex"},
+    {"a map of all realms", "map x {\n user = '%n'\n}\n", 1,
+	"map x: makes one user of principals of all realms"},
+    {"a template with %u", "map x {\n realm = 'B'\n user = '%u'\n}\n", 1,
+	"map x: user '%u' has a % that is none of %n, %r and %d"},
+    {"a template with too many groups", "map x {\n regex = 'a@B'\n user = '\\1'\n}\n", 1,
+	"map x: user '\\1' names more groups than the regex has"},
+    {"a group without a regex", "map x {\n realm = 'B'\n user = '\\1'\n}\n", 1,
+	"map x: user '\\1' names more groups than the regex has"},
+    {"a user that cannot be", "map x {\n realm = 'B'\n user = '../a'\n}\n", 1,
+	"map x: '../a' is no name that a user here can have"},
+    {"a user by another spelling",
+	"local_domains = {'b.example'}\nmap x {\n realm = 'B'\n user = 'a@b.example'\n}\n", 2,
+	"map x: 'a@b.example' is only another spelling of a user's name"},
+    {"a map behind one for all", "map x { deny = true }\n\nmap y {\n realm = 'B'\n deny = true\n}\n", 3,
+	"map y: is never asked, map x on line 1 decides about all"},
+    {"two maps of one name", "map x { deny = true }\nmap x { deny = true }\n", 2, "found duplicate title"},
+    {"a proxy of nobody", "proxy x {\n users = {'*'}\n}\n", 1, "proxy x: has no administrators"},
+    {"a proxy for nobody", "proxy x {\n administrators = {'a'}\n}\n", 1, "proxy x: has no users"},
+    {"a pattern of administrators", "proxy x {\n administrators = {'*'}\n users = {'*'}\n}\n", 1,
+	"proxy x: administrators: '*' is no user's name"},
+    {"an administrator by another spelling",
+	"fold_case = true\nproxy x {\n administrators = {'A'}\n users = {'*'}\n}\n", 2,
+	"proxy x: administrators: 'A' is no user's name, or only another spelling"},
+    {"a user by another spelling",
+	"default_domain = 'b.example'\nproxy x {\n"
+	" administrators = {'a@b.example'}\n users = {'c'}\n}\n",
+	2, "proxy x: users: 'c' is no user's name, or only another spelling"},
+    {"a pattern that is none", "proxy x {\n administrators = {'a'}\n users = {'*/b'}\n}\n", 1,
+	"proxy x: users: '*/b' is no pattern"},
+    {"a pattern with brackets", "proxy x {\n administrators = {'a'}\n users = {'[a-z]*'}\n}\n", 1,
+	"proxy x: users: '[a-z]*' is no pattern"},
+    {"a mechanism that is none",
+	"proxy x {\n administrators = {'a'}\n users = {'*'}\n mechanisms = {'PLAN'}\n}\n", 1,
+	"proxy x: mechanisms: PLAN is no mechanism here"},
+    {"a domain that is none", "\ndomains = {'a..b'}\n", 2, "domains: 'a..b' is no host name"},
+    {"a domain twice", "domains = {'a.b',\n'A.B'}\n", 2, "domains: a.b is there twice"},
+    {"a domain that stays and goes", "domains = {'a.b'}\nlocal_domains = {'c.d', 'A.b'}\n", 2,
+	"local_domains: a.b stays in names by 'domains' or 'default_domain', and is taken from them here"},
+    {"a default domain that goes", "default_domain = 'a.b'\nlocal_domains = {'a.b'}\n", 2,
+	"local_domains: a.b stays in names"},
+    {"a plus before a domain of others", "plus_hosts = {'a.b'}\n", 1, "plus_hosts: a.b is no domain here"},
     {"POP3S without a certificate", "apop = no\nlistener s {\n protocol = pop3s\n}\n", 2,
 	"listener s: pop3s needs TLS; set 'certificate' and 'key'"},
     {"a certificate alone", "\ncertificate = /c\n", 2, "certificate: 'key' is missing"},
@@ -569,7 +699,9 @@ static void test_manual_page(void **state)
 		char item[80];
 		snprintf(item, sizeof(item), "\n.It Ic %s", config_keys_name(names));
 		const char *at = strstr(page, item);
-		if (at == NULL || strchr(" \n", at[strlen(item)]) == NULL)
+		while (at != NULL && strchr(" \n", at[strlen(item)]) == NULL) /* a longer one */
+			at = strstr(at + 1, item);
+		if (at == NULL)
 			fail_msg("%s is not on the page", config_keys_name(names));
 	}
 	for (const char *at = page; (at = strstr(at, "\n.It Ic ")) != NULL; at++)
@@ -601,6 +733,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_defaults),
 	    cmocka_unit_test(test_values),
+	    cmocka_unit_test(test_rules),
 	    cmocka_unit_test(test_no_mechanisms),
 	    cmocka_unit_test(test_default_listeners_with_tls),
 	    cmocka_unit_test(test_refusals),
