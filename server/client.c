@@ -12,7 +12,6 @@
 
 #include "server/child.h"
 #include "server/log.h"
-#include "server/peer.h"
 
 /* A session answers one command into this much; a long answer goes on in pieces. */
 #define ANSWER_ROOM_OCTETS LIMIT_OUTPUT_ROOM_OCTETS
@@ -40,12 +39,12 @@ void client_forget(struct event **event)
 
 static void client_free(struct client *client)
 {
-	char peer[PEER_TEXT_OCTETS];
+	char origin[ORIGIN_TEXT_OCTETS];
 	struct front *front = client->front;
 	if (client->session != NULL) {
 		const char *why = stream_mute(client->stream) ? stream_why(client->stream) : "";
-		log_info("closed session=%016" PRIx64 " peer=%s tls=\"%s\" %s%s%s%s", client->id,
-		    peer_text(&client->peer, peer), stream_description(client->stream),
+		log_info("closed session=%016" PRIx64 " %s tls=\"%s\" %s%s%s%s", client->id,
+		    origin_text(&client->origin, origin), stream_description(client->stream),
 		    session_summary(client->session), why[0] != '\0' ? " why=\"" : "", why,
 		    why[0] != '\0' ? "\"" : "");
 	}
@@ -368,13 +367,15 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the beginning ---- */
 
-static struct client *client_new(struct front *front, int fd, enum protocol protocol)
+static struct client *client_new(
+    struct front *front, int fd, enum protocol protocol, const struct origin *origin)
 {
 	struct client *client = calloc(1, sizeof *client);
 	if (client == NULL)
 		return NULL;
 	*client = (struct client){.front = front,
 	    .protocol = protocol,
+	    .origin = *origin,
 	    .conversation = -1,
 	    .maildrop = -1,
 	    .timer_at = UINT64_MAX,
@@ -384,10 +385,9 @@ static struct client *client_new(struct front *front, int fd, enum protocol prot
 	    .protocol = protocol,
 	    .tls = protocol == PROTOCOL_POP3S,
 	    .id = client->id};
-	bool alive = peer_read(fd, &client->peer);
-	params.peer = client->peer;
-	params.loopback = peer_is_loopback(&client->peer);
-	client->session = alive ? session_new(&params, now_msecs()) : NULL;
+	params.peer = origin->peer;
+	params.loopback = origin_is_loopback(origin);
+	client->session = session_new(&params, now_msecs());
 	client->stream = client->session != NULL ? stream_new(fd) : NULL;
 	if (client->stream == NULL) {
 		session_free(&client->session);
@@ -397,11 +397,11 @@ static struct client *client_new(struct front *front, int fd, enum protocol prot
 	return client;
 }
 
-int client_start(struct front *front, int fd, enum protocol protocol)
+int client_start(struct front *front, int fd, enum protocol protocol, const struct origin *origin)
 {
 	int on = 1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	struct client *client = client_new(front, fd, protocol);
+	struct client *client = client_new(front, fd, protocol, origin);
 	if (client == NULL) {
 		close(fd);
 		return -1;

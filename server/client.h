@@ -11,6 +11,7 @@
 #include <event2/event.h>
 #include <openssl/ssl.h>
 
+#include "server/peer.h"
 #include "server/role.h"
 
 /* What all clients of a front share. */
@@ -27,6 +28,6 @@ struct front {
 };
 
 /* Takes fd over. -1: no memory; fd is closed. The client frees itself when it ends. */
-int client_start(struct front *front, int fd, enum protocol protocol);
+int client_start(struct front *front, int fd, enum protocol protocol, const struct origin *origin);
 
 #endif

@@ -37,7 +37,7 @@ struct client {
 	uint64_t stall_deadline; /* output waits for the client */
 	uint64_t door_at;        /* when to try a door again that was full; 0: it was not */
 	uint64_t timer_at;
-	struct peer peer;
+	struct origin origin;
 	uint64_t id;
 };
 

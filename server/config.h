@@ -27,6 +27,7 @@ struct listener_config {
 	enum protocol protocol;
 	char **addresses; /* numeric, NULL-terminated: "127.0.0.1", "::", "0.0.0.0" */
 	uint16_t port;
+	struct networks proxy_networks; /* whose connections begin with a PROXY header; default none */
 };
 
 /* Who must, may or cannot bind; the first that fits holds. */

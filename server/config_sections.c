@@ -24,6 +24,7 @@ static const struct config_key listener_keys[] = {
     WORD(protocol, NULL, protocols),
     LIST(addresses, all_addresses, 1, ADDRESSES_COUNT, config_check_address),
     {.name = AT(port), .kind = KIND_PORT, .min = 1, .max = UINT16_MAX},
+    NETWORKS(proxy_networks, no_list),
 };
 
 #undef AT

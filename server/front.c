@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/arrival.h"
 #include "server/child.h"
 #include "server/client.h"
 #include "server/log.h"
@@ -63,6 +64,12 @@ static int accept_one(const struct listener *listener)
 		fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
 	return fd;
+}
+
+/* The section of the configuration by which its clients are served. */
+static const struct listener_config *config_of(const struct server *server, const struct listener *listener)
+{
+	return &server->front.config->listeners[listener->section];
 }
 
 /* Clients find a port closed that the configuration no longer has, however long our sessions go on. */
@@ -131,7 +138,7 @@ static void on_accept(evutil_socket_t socket, short what, void *arg)
 			return;
 		}
 		server->clients++;
-		if (client_start(&server->front, fd, listener->protocol) < 0)
+		if (arrival_start(&server->front, fd, config_of(server, listener)) < 0)
 			on_ended(&server->front);
 	}
 	if (server->clients >= server->room) {
@@ -224,7 +231,7 @@ static void hear_idle(struct server *server, int leash)
 		_exit(0);
 }
 
-static int wait_for_client(struct server *server, int leash, enum protocol *protocol_r)
+static int wait_for_client(struct server *server, int leash, const struct listener **listener_r)
 {
 	const struct listeners *listeners = server->role->listeners;
 	int epoll = epoll_of_listeners(listeners, leash);
@@ -246,7 +253,7 @@ static int wait_for_client(struct server *server, int leash, enum protocol *prot
 			continue;
 		}
 		close(epoll);
-		*protocol_r = listener->protocol;
+		*listener_r = listener;
 		return fd;
 	}
 }
@@ -263,8 +270,8 @@ static void session_main(void *arg, int leash)
 	child_keep(keep, 3 + listeners->count);
 	if (sandbox_tighten(SANDBOX_FRONT, why, sizeof why) < 0)
 		role_fail(why);
-	enum protocol protocol;
-	int fd = wait_for_client(server, leash, &protocol);
+	const struct listener *listener;
+	int fd = wait_for_client(server, leash, &listener);
 	stop_listening(server);
 	if (msg_send(leash, MSG_CHILD_TAKEN, NULL, 0, -1) != MSG_OK)
 		_exit(0);
@@ -272,7 +279,7 @@ static void session_main(void *arg, int leash)
 	front_begin(server);
 	server->front.ended = on_only_client_ended;
 	role_watch(server->front.base, leash, on_session_leash, server);
-	if (client_start(&server->front, fd, protocol) < 0)
+	if (arrival_start(&server->front, fd, config_of(server, listener)) < 0)
 		_exit(0);
 	event_base_dispatch(server->front.base);
 	_exit(0);

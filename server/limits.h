@@ -48,6 +48,11 @@
 /* Two others may be asked in turn before the front gives up. */
 #define LIMIT_CHECK_MOST_SECS 25u
 
+/* proxy-protocol.txt section 2.1: a line of version 1, CRLF included. */
+#define LIMIT_PROXY_LINE_OCTETS 107u
+/* A header of version 2: addresses, a subject or two of certificates, names, identifiers. */
+#define LIMIT_PROXY_OCTETS 4096u
+
 #define LIMIT_MECHANISMS_COUNT 32u /* bits of the offers word */
 #define LIMIT_LISTENERS_COUNT 32u
 #define LIMIT_BINDING_RULES_COUNT 32u /* one comparison each for each mechanism of a CAPA */
@@ -59,6 +64,8 @@
 #define LIMIT_STORE_WAIT_MSECS 300000u  /* and for the store: a QUIT may unlink a million files */
 #define LIMIT_WRITE_STALL_MSECS 300000u /* a client that takes nothing for this long is gone */
 #define LIMIT_LINGER_MSECS 1000u        /* after a last error line, so that a reset does not eat it */
+/* For a PROXY header, which a balancer sends first of all: long enough for a segment lost on the way. */
+#define LIMIT_PROXY_WAIT_MSECS 5000u
 
 /* Bad commands before login after which we close: an HTTP client must not be able to speak through us. */
 #define LIMIT_BAD_COMMANDS_COUNT 10u

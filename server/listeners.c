@@ -110,15 +110,17 @@ static bool in_use(const struct listeners *listeners, int fd)
 
 /* Inherited by this name (whatever its address), or by this address when it has no name of ours. */
 static void take_inherited(
-    struct listeners *l, const struct listener_config *wanted, const struct sockaddr_in6 *address)
+    struct listeners *l, const struct config *config, size_t section, const struct sockaddr_in6 *address)
 {
+	const char *name = config->listeners[section].name;
+
 	for (size_t i = 0; i < inherited_count && l->count < LIMIT_LISTENERS_COUNT; i++) {
 		struct inherited *entry = &inherited[i];
 		if (in_use(l, entry->fd))
 			continue;
-		if (strcmp(entry->name, wanted->name) != 0 && !same_address(&entry->address, address))
+		if (strcmp(entry->name, name) != 0 && !same_address(&entry->address, address))
 			continue;
-		l->entries[l->count++] = (struct listener){entry->fd, wanted->protocol, entry->address};
+		l->entries[l->count++] = (struct listener){entry->fd, section, entry->address};
 	}
 }
 
@@ -152,9 +154,10 @@ static const char *advice(int error)
 	}
 }
 
-static int open_address(struct listeners *l, const struct listeners *old,
-    const struct listener_config *wanted, const char *text, char *why_r, size_t size)
+static int open_address(struct listeners *l, const struct listeners *old, const struct config *config,
+    size_t section, const char *text, char *why_r, size_t size)
 {
+	const struct listener_config *wanted = &config->listeners[section];
 	struct sockaddr_storage any;
 	socklen_t len;
 	struct sockaddr_in6 address;
@@ -163,7 +166,7 @@ static int open_address(struct listeners *l, const struct listeners *old,
 		return -1;
 	}
 	to_mapped(&any, &address);
-	take_inherited(l, wanted, &address);
+	take_inherited(l, config, section, &address);
 	if (have(l, &address) || named_inherited(wanted->name))
 		return 0;
 	if (l->count == LIMIT_LISTENERS_COUNT) {
@@ -179,7 +182,7 @@ static int open_address(struct listeners *l, const struct listeners *old,
 		    wanted->name, strerror(errno), advice(errno));
 		return -1;
 	}
-	l->entries[l->count++] = (struct listener){fd, wanted->protocol, address};
+	l->entries[l->count++] = (struct listener){fd, section, address};
 	return 0;
 }
 
@@ -188,9 +191,8 @@ int listeners_open(struct listeners *listeners_r, const struct listeners *old, c
 {
 	struct listeners l = {.count = 0};
 	for (size_t i = 0; i < config->listener_count; i++) {
-		const struct listener_config *wanted = &config->listeners[i];
-		for (char **text = wanted->addresses; *text != NULL; text++)
-			if (open_address(&l, old, wanted, *text, why_r, size) < 0) {
+		for (char **text = config->listeners[i].addresses; *text != NULL; text++)
+			if (open_address(&l, old, config, i, *text, why_r, size) < 0) {
 				listeners_close(&l, old);
 				return -1;
 			}

@@ -15,7 +15,7 @@
 
 struct listener {
 	int fd;
-	enum protocol protocol;
+	size_t section;              /* of config->listeners, for those opened by that config */
 	struct sockaddr_in6 address; /* IPv4 as a mapped address */
 };
 

@@ -2,6 +2,7 @@
 #include "server/peer.h"
 
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -30,4 +31,17 @@ bool peer_is_loopback(const struct peer *peer)
 	memcpy(&address, peer->address, sizeof address);
 	return IN6_IS_ADDR_LOOPBACK(&address) ||
 	       (IN6_IS_ADDR_V4MAPPED(&address) && peer->address[12] == IN_LOOPBACKNET);
+}
+
+bool origin_is_loopback(const struct origin *origin)
+{
+	return peer_is_loopback(&origin->peer) && (!origin->proxied || peer_is_loopback(&origin->via));
+}
+
+const char *origin_text(const struct origin *origin, char text_r[ORIGIN_TEXT_OCTETS])
+{
+	char peer[PEER_TEXT_OCTETS], via[PEER_TEXT_OCTETS];
+	snprintf(text_r, ORIGIN_TEXT_OCTETS, "peer=%s%s%s", peer_text(&origin->peer, peer),
+	    origin->proxied ? " via=" : "", origin->proxied ? peer_text(&origin->via, via) : "");
+	return text_r;
 }

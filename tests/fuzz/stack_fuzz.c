@@ -204,7 +204,7 @@ static void answer(struct channel *channel, struct reply *reply)
 	switch (reply->kind) {
 	case REPLY_ASK:
 	case REPLY_WAIT: /* nobody guards here */
-	case REPLY_BAD: /* an honest front stays within the table */
+	case REPLY_BAD:  /* an honest front stays within the table */
 		abort();
 	case REPLY_MORE:
 		must(msg_send(channel->fd, MSG_AUTH_MORE, reply->octets, reply->len, -1) != MSG_BAD);
@@ -489,6 +489,7 @@ static unsigned count_sockets(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static unsigned sockets_at_first;
+	static const struct origin origin;
 	int pair[2];
 	if (size < 1 || size > 8192)
 		return 0;
@@ -498,7 +499,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
 	run.socket = pair[0];
 	alive = true;
-	must(client_start(&front, pair[1], (data[0] & 1) != 0 ? PROTOCOL_KPOP : PROTOCOL_POP3) == 0);
+	must(client_start(&front, pair[1], (data[0] & 1) != 0 ? PROTOCOL_KPOP : PROTOCOL_POP3, &origin) == 0);
 	turn();
 	while (run.left > 0 && alive)
 		one_step();

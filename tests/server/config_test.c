@@ -133,7 +133,8 @@ static void test_values(void **state)
 			"channel_binding_rule office { networks = {'10.0.0.0/8', '::1'} policy = off }\n"
 			"channel_binding_rule old { mechanisms = {SCRAM-SHA-1, 'GS2-KRB5-PLUS'}\n"
 			"  policy = allow\n}\n"
-			"listener outside { protocol = pop3s }\n");
+			"listener outside { protocol = pop3s\n"
+			"  proxy_networks = {'192.0.2.0/24', '2001:db8::1'} }\n");
 	if (config == NULL)
 		fail_msg("%s", why);
 	assert_string_equal(config->hostname, "pop.example.org");
@@ -180,6 +181,11 @@ static void test_values(void **state)
 	assert_int_equal(config->listeners[1].protocol, PROTOCOL_POP3S);
 	assert_list(config->listeners[1].addresses, "0.0.0.0 :: ");
 	assert_int_equal(config->listeners[1].port, 995);
+	assert_int_equal(config->listeners[0].proxy_networks.count, 0);
+	assert_int_equal(config->listeners[1].proxy_networks.count, 2);
+	assert_int_equal(config->listeners[1].proxy_networks.entries[0].prefix, 120);
+	assert_int_equal(config->listeners[1].proxy_networks.entries[1].address[0], 0x20);
+	assert_int_equal(config->listeners[1].proxy_networks.entries[1].prefix, 128);
 
 	char path[PATH_MAX];
 	assert_string_equal(config_path(config, CONFIG_AUTH_DIR, path), "/var/lib/k/auth");
@@ -414,6 +420,13 @@ static const struct refusal_row refusals[] = {
     {"a default domain that goes", "default_domain = 'a.b'\nlocal_domains = {'a.b'}\n", 2,
 	"local_domains: a.b stays in names"},
     {"a plus before a domain of others", "plus_hosts = {'a.b'}\n", 1, "plus_hosts: a.b is no domain here"},
+    {"a network by name", "listener x {\n protocol = pop3\n proxy_networks = {'localhost'}\n}\n", 3,
+	"proxy_networks: 'localhost' is no network; write it as"},
+    {"a network with a mask", "listener x {\n protocol = pop3\n proxy_networks = {'10.0.0.0/255.0.0.0'}\n}\n",
+	3, "proxy_networks: '10.0.0.0/255.0.0.0' has no number of bits behind the '/'"},
+    {"a network of a host in it",
+	"listener x {\n protocol = pop3\n proxy_networks = {\n'::1', '10.0.0.1/8'}\n}\n", 4,
+	"proxy_networks: '10.0.0.1/8' has bits set behind its prefix"},
     {"POP3S without a certificate", "apop = no\nlistener s {\n protocol = pop3s\n}\n", 2,
 	"listener s: pop3s needs TLS; set 'certificate' and 'key'"},
     {"a certificate alone", "\ncertificate = /c\n", 2, "certificate: 'key' is missing"},

@@ -60,7 +60,7 @@ static void test_open_and_reload(void **state)
 	assert_int_equal(old.count, 3);
 	assert_true(connects("127.0.0.1", first) && connects("::1", first) && connects("127.0.0.1", second));
 	assert_false(connects("::1", second));
-	assert_int_equal(old.entries[2].protocol, PROTOCOL_KPOP);
+	assert_int_equal(old.entries[2].section, 1);
 	assert_true((fcntl(old.entries[0].fd, F_GETFL) & O_NONBLOCK) != 0);
 	assert_true((fcntl(old.entries[0].fd, F_GETFD) & FD_CLOEXEC) != 0);
 
@@ -129,9 +129,9 @@ static void test_inherited(void **state)
 	/* One by its address, one by its name, and nothing bound beside the named one. */
 	assert_int_equal(l.count, 2);
 	assert_int_equal(l.entries[0].fd, 4);
-	assert_int_equal(l.entries[0].protocol, PROTOCOL_POP3);
+	assert_int_equal(l.entries[0].section, 0);
 	assert_int_equal(l.entries[1].fd, 3);
-	assert_int_equal(l.entries[1].protocol, PROTOCOL_KPOP);
+	assert_int_equal(l.entries[1].section, 1);
 	assert_int_equal(ntohs(l.entries[1].address.sin6_port), named_port);
 	assert_true((fcntl(3, F_GETFL) & O_NONBLOCK) != 0);
 	/* They are systemd's: a reload without them does not close them for good. */

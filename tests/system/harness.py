@@ -172,8 +172,10 @@ class Server:
 
     count = 0
 
-    def __init__(self, realm, users=8, start=True, disk=None, ports=("pop3", "pop3s", "kpop"), **options):
-        """disk: the size of a file system of its own, as mount(8) takes it; needs root. ports: the listeners."""
+    def __init__(self, realm, users=8, start=True, disk=None, ports=("pop3", "pop3s", "kpop"), listener="",
+                 host="127.0.0.1", **options):
+        """disk: the size of a file system of its own, as mount(8) takes it; needs root. ports: the listeners;
+        listener: more keys for each of them, as they stand in the file; host: where to ask whether it serves."""
         Server.count += 1
         self.realm = realm
         self.dir = WORK / f"server{Server.count}"
@@ -181,7 +183,7 @@ class Server:
         if disk:
             run("mount", "-t", "tmpfs", "-o", f"size={disk},mode=755", "kpopd-test", self.dir)
             atexit.register(run, "umount", "-l", self.dir, check=False)
-        self.ports = ports
+        self.ports, self.listener, self.host = ports, listener, host
         self.mail_root, self.state_dir = self.dir / "mail", self.dir / "state"
         self.conf, self.log = self.dir / "kpopd.conf", self.dir / "log"
         self.ca = self.dir / "ca.pem"
@@ -226,7 +228,8 @@ class Server:
                 lines.append(f"{key} = {text}")
         for name in self.ports:
             port = getattr(self, f"{name}_port")
-            lines.append(f"listener {name} {{ protocol = {name} addresses = {{'127.0.0.1', '::1'}} port = {port} }}")
+            lines.append(f"listener {name} {{ protocol = {name} addresses = {{'127.0.0.1', '::1'}} port = {port} "
+                         f"{self.listener} }}")
         self.conf.write_text("\n".join(lines) + "\n")
 
     def add_user(self, user, password=PASSWORD, plain=True):
@@ -248,7 +251,7 @@ class Server:
         if self.process.poll() is not None:
             raise AssertionError(f"kpopd ended with {self.process.returncode}:\n{self.log_text()[-2000:]}")
         try:
-            with pop3.Client(self.pop3_port) as client:
+            with pop3.Client(self.pop3_port, host=self.host) as client:
                 return client.greeting.startswith(b"+OK")
         except (OSError, AssertionError):
             return False
