@@ -66,10 +66,14 @@ enum saslx_outcome saslx_apop(struct saslx *exchange, const char *user, const ch
 		attempt_explain(exchange, true, "APOP without a timestamp, or without secrets");
 		return end(exchange, SASLX_ERROR);
 	}
-	if (!attempt_user(user, strnlen(user, SASLX_USER_OCTETS + 1), name) ||
-	    !screen_digest(digest, strnlen(digest, SCREEN_DIGEST_OCTETS + 1))) {
-		attempt_explain(exchange, false, "a name that cannot be a user's, or no digest");
+	if (!screen_digest(digest, strnlen(digest, SCREEN_DIGEST_OCTETS + 1))) {
+		attempt_explain(exchange, false, "no digest");
 		return end(exchange, SASLX_REFUSED);
+	}
+	/* A name nobody can have takes as long as one that nobody has. */
+	if (!attempt_user(user, strnlen(user, SASLX_USER_OCTETS + 1), name)) {
+		attempt_explain(exchange, false, "a name that cannot be a user's");
+		strcpy(name, ATTEMPT_NOBODY);
 	}
 	rc = secrets_plain(secrets, name, password_secret);
 	if (rc == SECRETS_OK)
@@ -81,7 +85,8 @@ enum saslx_outcome saslx_apop(struct saslx *exchange, const char *user, const ch
 	}
 	differs = CRYPTO_memcmp(want, digest, SCREEN_DIGEST_OCTETS);
 	OPENSSL_cleanse(want, sizeof(want));
-	if (differs != 0) {
+	/* The made-up password of a name nobody can have fits no digest, but let nothing rest on that. */
+	if (differs != 0 || strcmp(name, ATTEMPT_NOBODY) == 0) {
 		attempt_explain(exchange, false, "wrong digest, no such user, or no password kept for APOP");
 		return end(exchange, SASLX_REFUSED);
 	}

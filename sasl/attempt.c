@@ -40,9 +40,6 @@ bool attempt_user(const char *name, size_t len, char *user_r)
 	return true;
 }
 
-/* Never a user's: attempt_user refuses it, and so does kpopctl. */
-static const char nobody_at_all[] = ".";
-
 /* len 0 means that in is a string. out has room for out_max octets and a NUL in the library's buffer. */
 static int canon_user(sasl_conn_t *conn, void *context, const char *in, unsigned len, unsigned flags,
     const char *user_realm, char *out, unsigned out_max, unsigned *out_len)
@@ -63,7 +60,7 @@ static int canon_user(sasl_conn_t *conn, void *context, const char *in, unsigned
 		 * And the stock LOGIN loses the password's memory when a name fails here.
 		 */
 		attempt_explain(exchange, false, "a name that cannot be a user's");
-		len = (unsigned)snprintf(user, sizeof(user), "%s", nobody_at_all);
+		len = (unsigned)snprintf(user, sizeof(user), "%s", ATTEMPT_NOBODY);
 	}
 	if (len >= out_max)
 		return SASL_BUFOVER;
@@ -122,7 +119,7 @@ static int checkpass(sasl_conn_t *conn, void *context, const char *user, const c
 		if (strcmp(source, LIBRARY_SECRETS) != 0) {
 			/* A name that is nobody's, or a password that no string can be, is asked of nobody.
 			 */
-			if (strcmp(user, nobody_at_all) == 0 || len == 0 || len > SECRETS_PASSWORD_OCTETS ||
+			if (strcmp(user, ATTEMPT_NOBODY) == 0 || len == 0 || len > SECRETS_PASSWORD_OCTETS ||
 			    memchr(password_secret, '\0', len) != NULL)
 				continue;
 			put_question(exchange, source, user, password_secret, len);

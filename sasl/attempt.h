@@ -20,6 +20,9 @@
 #define ATTEMPT_TIMESTAMP_OCTETS 384
 #define ATTEMPT_MECHANISM_OCTETS 32
 
+/* Stands for a name nobody can have: attempt_user refuses it, and so does kpopctl. */
+#define ATTEMPT_NOBODY "."
+
 enum attempt_state {
 	ATTEMPT_NEW = 0,
 	ATTEMPT_WAITING, /* for the client's first message, which the mechanism begins with */

@@ -496,7 +496,8 @@ static void open_penalty(struct server *server, int fd)
 	    .most_secs = config->penalty_max_secs};
 	server->auth.guard = (struct guard){.penalty = penalty_open(fd, &rule),
 	    .exempt = &config->penalty_exempt_networks,
-	    .checks = config->source_checks};
+	    .checks = config->source_checks,
+	    .config = config};
 	if (server->auth.guard.penalty == NULL)
 		role_fail("cannot share the table of penalties");
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/log.h"
+#include "server/names.h"
 
 /* A check that was taken and never came to an end: its process is gone. */
 enum { CHECK_LEASE_MSECS = LIMIT_AUTH_WAIT_MSECS };
@@ -55,7 +56,7 @@ static enum guard_word queue(struct guarded *g, uint64_t now_msecs)
 
 static enum guard_word admit(struct guarded *g, uint64_t now_msecs)
 {
-	const struct penalty_who who = who_of(g, g->heard.user);
+	const struct penalty_who who = who_of(g, g->user);
 	struct penalty_advice advice = penalty_ask(g->guard->penalty, &who, now_msecs);
 	if (advice.refuse_msecs != 0) {
 		guard_leave(g, now_msecs);
@@ -72,6 +73,9 @@ enum guard_word guard_hear(struct guarded *g, const uint8_t *octets, size_t len,
 	bool decides = hearsay_take(&g->heard, octets, len);
 	if (g->guard == NULL || !decides)
 		return GUARD_PASS;
+	/* Another spelling is no other user, to guess at. */
+	if (names_canonical(g->guard->config, g->heard.user, strlen(g->heard.user), g->user, NULL) < 0)
+		memcpy(g->user, g->heard.user, sizeof g->user);
 	guard_leave(g, now_msecs); /* a site's mechanism may have several such messages */
 	g->waits_since_msecs = 0;
 	g->secret_seen = g->heard.secret != NULL;
@@ -90,7 +94,7 @@ void guard_right(struct guarded *g, const char *user, uint64_t now_msecs)
 {
 	if (g->guard == NULL)
 		return;
-	const struct penalty_who who = who_of(g, g->heard.user[0] != '\0' ? g->heard.user : user);
+	const struct penalty_who who = who_of(g, g->user[0] != '\0' ? g->user : user);
 	penalty_succeeded(g->guard->penalty, &who, now_msecs);
 	guard_leave(g, now_msecs);
 }
@@ -99,7 +103,7 @@ static void log_news(const struct guarded *g, const struct penalty_news *news)
 {
 	char peer[PEER_TEXT_OCTETS], name[LIMIT_USER_OCTETS + 1];
 	peer_text(&g->peer, peer);
-	log_name(g->heard.user, name, sizeof name);
+	log_name(g->user, name, sizeof name);
 	if (news->source_secs != 0)
 		log_info("penalised peer=%s secs=%u: too many failures", peer, news->source_secs);
 	else if (news->pair_secs != 0)
@@ -116,7 +120,7 @@ void guard_wrong(struct guarded *g, uint64_t now_msecs)
 {
 	if (g->guard == NULL || !g->checking)
 		return;
-	const struct penalty_who who = who_of(g, g->heard.user);
+	const struct penalty_who who = who_of(g, g->user);
 	struct penalty_news news =
 	    penalty_failed(g->guard->penalty, &who, g->secret_seen ? g->secret_hash : NULL, now_msecs);
 	log_news(g, &news);

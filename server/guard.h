@@ -10,8 +10,8 @@
 #ifndef KPOPD_SERVER_GUARD_H
 #define KPOPD_SERVER_GUARD_H
 
+#include "server/config.h"
 #include "server/hearsay.h"
-#include "server/network.h"
 #include "server/penalty.h"
 
 /* What a process has; all zero: everything passes. */
@@ -19,12 +19,14 @@ struct guard {
 	const struct penalty *penalty;
 	const struct networks *exempt; /* whoever comes from there is neither counted nor made to wait */
 	unsigned checks;               /* of one source at a time; 0: any number */
+	const struct config *config;   /* whom a name means */
 };
 
 /* What a conversation has; zero-initialise, guard_begin, and in the end guard_leave. */
 struct guarded {
 	const struct guard *guard; /* NULL: everything passes */
 	struct hearsay heard;
+	char user[LIMIT_USER_OCTETS + 1]; /* who is meant by what was heard, or just that */
 	struct peer peer;
 	uint8_t secret_hash[PENALTY_SECRET_OCTETS];
 	bool secret_seen;

@@ -14,6 +14,9 @@
 static const struct penalty_rule rule = {.threshold = 3, .first_secs = 8, .most_secs = 64};
 static struct network exempt_network = {{[10] = 0xff, [11] = 0xff, [12] = 127}, 96 + 8};
 static const struct networks exempt = {&exempt_network, 1};
+static char *domains[] = {"example.org", NULL}, *no_domains[] = {NULL};
+static struct config config = {
+    .local_domains = domains, .domains = no_domains, .plus_hosts = no_domains, .fold_case = true};
 static const struct peer far = {{[10] = 0xff, [11] = 0xff, [12] = 192, 0, 2, 1}, 1},
 			 near = {{[10] = 0xff, [11] = 0xff, [12] = 127, 0, 0, 1}, 1};
 enum { NOW = 1000000 };
@@ -29,7 +32,7 @@ static void setup(struct world *world, unsigned checks)
 	world->penalty = penalty_open(fd, &rule);
 	assert_non_null(world->penalty);
 	close(fd);
-	world->guard = (struct guard){world->penalty, &exempt, checks};
+	world->guard = (struct guard){world->penalty, &exempt, checks, &config};
 }
 
 static enum guard_word say(struct guarded *g, const char *user, const char *password, uint64_t now)
@@ -159,6 +162,30 @@ static void test_turns(void **state)
 	penalty_close(&world.penalty);
 }
 
+/* From addresses side by side, so that only the user can be what they have in common. */
+static void test_spelling(void **state)
+{
+	(void)state;
+	static const char *const spellings[] = {"alice", "ALICE", "alice@example.org"};
+	struct world world;
+	struct guarded g;
+	struct peer peer = far;
+	setup(&world, 0);
+	for (size_t i = 0; i < 3; i++) {
+		peer.address[15] = (uint8_t)(10 + i);
+		guard_begin(&g, &world.guard, &peer, "USER", true);
+		assert_int_equal(say(&g, spellings[i], i == 0 ? "1" : i == 1 ? "2" : "3", NOW), GUARD_PASS);
+		guard_wrong(&g, NOW);
+	}
+	peer.address[15] = 99;
+	guard_begin(&g, &world.guard, &peer, "USER", true);
+	assert_int_equal(say(&g, "Alice@EXAMPLE.ORG", "4", NOW), GUARD_REFUSE);
+	guard_begin(&g, &world.guard, &peer, "USER", true);
+	assert_int_equal(say(&g, "alice@example.net", "4", NOW), GUARD_PASS);
+	guard_leave(&g, NOW);
+	penalty_close(&world.penalty);
+}
+
 /* While somebody waits, others from there fail: what he has said is then not looked at. */
 static void test_penalty_while_waiting(void **state)
 {
@@ -180,6 +207,7 @@ static void test_penalty_while_waiting(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_penalty), cmocka_unit_test(test_exempt),
-	    cmocka_unit_test(test_turns), cmocka_unit_test(test_penalty_while_waiting)};
+	    cmocka_unit_test(test_turns), cmocka_unit_test(test_spelling),
+	    cmocka_unit_test(test_penalty_while_waiting)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
