@@ -100,6 +100,11 @@ static size_t count(const char *line, size_t len, char c)
 	return found;
 }
 
+static bool begins(const char *at, const char *end, const char *text)
+{
+	return (size_t)(end - at) >= strlen(text) && memcmp(at, text, strlen(text)) == 0;
+}
+
 /* "user:{SCHEME}…" and more than two fields are Dovecot's, "user:$…" is read alike, {SHA} is Apache's. */
 enum import_format import_guess(const char *octets, size_t len)
 {
@@ -111,12 +116,13 @@ enum import_format import_guess(const char *octets, size_t len)
 		if (!import_line(&reader, &line, &line_len))
 			return IMPORT_GUESS;
 	while (blank(line, line_len));
-	if (line_len >= 8 && memcmp(line, "VERSION=", 8) == 0)
+	if (begins(line, line + line_len, "VERSION="))
 		return IMPORT_SASLDB;
 	colon = memchr(line, ':', line_len);
 	if (colon == NULL || colon + 1 == line + line_len)
 		return IMPORT_GUESS;
-	if (count(line, line_len, ':') == 1 && (colon[1] == '$' || strncmp(colon + 1, "{SHA}", 5) == 0))
+	if (count(line, line_len, ':') == 1 &&
+	    (colon[1] == '$' || begins(colon + 1, line + line_len, "{SHA}")))
 		return IMPORT_HTPASSWD;
 	if (colon[1] == '{' || count(line, line_len, ':') > 2)
 		return IMPORT_DOVECOT;

@@ -216,7 +216,6 @@ static void blank_hashes_cost_as_much_and_fit_nothing(void **state)
 	}
 	/* The same for all of one cost: salt, hash and the letter of bcrypt do not show. */
 	assert_int_equal(passhash_blank("$2a$10$" DIGEST_53, blank), 0);
-	assert_int_equal(passhash_blank("$2y$10$01234567890123456789" DIGEST_43 + 10, again), -1);
 	assert_int_equal(passhash_blank("$2y$10$" DIGEST_43 "abcdefghij", again), 0);
 	assert_string_equal(blank, again);
 }
