@@ -5,12 +5,17 @@
 #include <string.h>
 #include <unistd.h>
 
-bool check_needed(const struct config *config)
+bool check_passwords_elsewhere(const struct config *config)
 {
 	for (char **source = config->passwords; *source != NULL; source++)
 		if (strcmp(*source, "secrets") != 0)
 			return true;
 	return false;
+}
+
+bool check_needed(const struct config *config)
+{
+	return check_passwords_elsewhere(config);
 }
 
 enum check_kind check_kind_of(const char *source)

@@ -11,6 +11,8 @@
 #include "server/config.h"
 #include "server/msg.h"
 
+/* Whether somebody but the secrets file knows passwords. */
+bool check_passwords_elsewhere(const struct config *config);
 /* Whether this configuration asks a checker anything. */
 bool check_needed(const struct config *config);
 

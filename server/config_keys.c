@@ -185,8 +185,9 @@ int config_keys_find_line(const char *text, const char *word, const char *title)
 		if (strncmp(p, word, len) == 0 && (title == NULL || titled(p + len, title)))
 			return line;
 		text = strchr(text, '\n');
-		if (text++ == NULL)
+		if (text == NULL)
 			return 0;
+		text++;
 	}
 }
 

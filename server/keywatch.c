@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/check.h"
 #include "server/mechanism.h"
 
 /* A file that is another one at each look is somebody's loop, not half of something. */
@@ -84,13 +85,14 @@ bool keywatch_moved(const struct keywatch *watch)
 	return difference(&now, &watch->taken) != 0;
 }
 
-/* Appends the names of our mechanisms that take a password. How many. */
+/* Appends the names of our mechanisms that cannot do without the secrets file. How many. */
 static unsigned list_mechanisms(const struct config *config, char *text, size_t size)
 {
 	unsigned count = 0;
 	for (size_t i = 0; i < config->mechanism_count; i++) {
 		size_t len = strlen(text);
-		if (!mechanism_find(config->mechanisms[i])->kerberos)
+		const struct mechanism *mechanism = mechanism_find(config->mechanisms[i]);
+		if (!mechanism->kerberos && !(mechanism->plaintext && check_passwords_elsewhere(config)))
 			snprintf(
 			    text + len, size - len, "%s%s", count++ == 0 ? "" : ", ", config->mechanisms[i]);
 	}
@@ -113,13 +115,13 @@ bool keywatch_missing_secrets(const struct config *config, char *text_r, size_t 
 	char names[256] = "", path[PATH_MAX];
 	struct stat st;
 	unsigned count = list_mechanisms(config, names, sizeof names);
+	bool user_pass = config->user_pass && !check_passwords_elsewhere(config);
 	*text_r = '\0';
-	if ((count == 0 && !config->user_pass) || stat(config_path(config, CONFIG_SECRETS, path), &st) == 0)
+	if ((count == 0 && !user_pass) || stat(config_path(config, CONFIG_SECRETS, path), &st) == 0)
 		return false;
 	snprintf(text_r, size,
 	    "secrets %s: %s: no login with a password (%s%s%s) until it is there; make it with kpopctl user "
 	    "add",
-	    path, strerror(errno), names, count != 0 && config->user_pass ? ", " : "",
-	    config->user_pass ? "USER" : "");
+	    path, strerror(errno), names, count != 0 && user_pass ? ", " : "", user_pass ? "USER" : "");
 	return true;
 }
