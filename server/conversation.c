@@ -30,6 +30,7 @@ struct conversation {
 	uint8_t *held_secret; /* a message the guard makes wait */
 	size_t held_len;
 	bool started; /* the mechanism has had a message */
+	bool spoken;  /* the client has sent a message of the mechanism */
 	bool over;
 	struct decision decision;          /* whose maildrop it is, or who is to be asked */
 	char tried[LIMIT_USER_OCTETS + 1]; /* the name somebody claimed, for the log */
@@ -285,9 +286,10 @@ static void pass_on(struct conversation *c, const uint8_t *octets, size_t len, s
 		sasl_outcome(c, saslx_start(c->exchange, mechanism_name(c), octets, len), reply_r);
 	else
 		sasl_outcome(c, saslx_step(c->exchange, octets, len), reply_r);
-	if (first && c->mechanism < c->auth->config->mechanism_count &&
+	if (octets != NULL && !c->spoken && c->mechanism < c->auth->config->mechanism_count &&
 	    mechanism_find(mechanism_name(c))->kerberos)
 		ticket_taken(c, octets, len, reply_r);
+	c->spoken |= octets != NULL;
 }
 
 static void obey(

@@ -437,7 +437,7 @@ def order():
     assert count() == 2
     before = len(server.log_text())
     refused(server, "u0", "wrong", AUTH)
-    line = [one for one in server.log_text()[before:].splitlines() if "refused" in one][-1]
+    line = [one for one in server.log_text()[before:].splitlines() if "refused session" in one][-1]
     assert line.index("kerberos: the KDC") < line.index("saslauthd: saslauthd: NO"), line
     with stopped(kdc_pid):
         good(server, "u0", "in-pam")
