@@ -67,6 +67,12 @@ static void took(struct run *r, struct session_output *out, enum outcome outcome
 	r->outcome = outcome;
 	if (outcome == OUTCOME_CLOSE || outcome == OUTCOME_DROP)
 		must(!session_conversing(r->session) && !session_maildrop(r->session));
+	if (outcome == OUTCOME_LAYER) {
+		struct layer *layer = session_take_layer(r->session);
+		must(layer != NULL);
+		layer_free(&layer);
+		r->outcome = OUTCOME_INPUT;
+	}
 	bool logged_in = strncmp(session_summary(r->session), "login=none", 10) != 0;
 	must(!logged_in || (r->done && r->opened));
 	(void)session_deadline(r->session);
@@ -183,7 +189,7 @@ static void step(struct run *r)
 		break;
 	case 3:
 	case 4:
-		answer(r, true, much);
+		answer(r, true, (op & 7) == 3 ? much : much * 3); /* a layer is longer */
 		break;
 	case 5:
 		answer(r, false, much);

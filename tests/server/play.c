@@ -334,6 +334,18 @@ static bool tls_started(struct player *p)
 	return play_pump(p);
 }
 
+static bool layer_started(struct player *p)
+{
+	if (p->outcome != OUTCOME_LAYER)
+		return play_wrong(p, "no layer begins here");
+	struct layer *layer = session_take_layer(p->session);
+	if (layer == NULL)
+		return play_wrong(p, "there is no layer to begin");
+	layer_free(&layer);
+	p->outcome = OUTCOME_INPUT;
+	return play_pump(p);
+}
+
 static bool ended(struct player *p, enum outcome outcome, bool lingers)
 {
 	if (p->outcome != outcome || (outcome == OUTCOME_CLOSE && session_lingers(p->session) != lingers))
@@ -364,6 +376,8 @@ static bool word_step(struct player *p, const char *text)
 		return passes(p, rest);
 	if (strcmp(text, "tls") == 0)
 		return tls_started(p);
+	if (strcmp(text, "layer") == 0)
+		return layer_started(p);
 	if (strcmp(text, "close") == 0)
 		return ended(p, OUTCOME_CLOSE, false);
 	if (strcmp(text, "linger") == 0)

@@ -243,6 +243,15 @@ static uint8_t refusal_of(const char *text)
 						 : REFUSAL_TEMP;
 }
 
+/* Confidentiality, as auth exports it; unsound: one octet short. */
+static void put_layer(struct msg_writer *w, bool unsound)
+{
+	static const uint8_t exported[] = {1, LAYER_CONFIDENTIALITY, 17, 1, 0, 0, 255, 255, 0, 0, 0, 0, 0, 0,
+	    0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 'a', ' ', 'k', 'e', 'y', ' ', 'o', 'f', ' ', 's', 'i', 'x', 't',
+	    'e', 'e', 'n'};
+	msg_put_bytes(w, exported, sizeof exported - unsound);
+}
+
 bool play_auth_answers(struct player *p, const char *text)
 {
 	struct msg_writer w = {.buf = (uint8_t *)p->scratch, .size = PLAY_TEXT_OCTETS};
@@ -267,6 +276,14 @@ bool play_auth_answers(struct player *p, const char *text)
 		msg_put_u8(&w, 0);
 		msg_put_u16(&w, (uint16_t)strlen(rest));
 		w.len += play_unescape(rest, w.buf + w.len);
+		return answer(p, MSG_AUTH_DONE, &w, open("/dev/null", O_RDONLY | O_CLOEXEC)) && play_pump(p);
+	}
+	bool unsound = play_starts(text, "UNSOUND LAYER ", &rest);
+	if (unsound || play_starts(text, "LAYER ", &rest)) {
+		msg_put_u8(&w, LAYER_CONFIDENTIALITY);
+		msg_put_u16(&w, (uint16_t)strlen(rest));
+		msg_put_bytes(&w, rest, strlen(rest));
+		put_layer(&w, unsound);
 		return answer(p, MSG_AUTH_DONE, &w, open("/dev/null", O_RDONLY | O_CLOEXEC)) && play_pump(p);
 	}
 	if (!play_starts(text, "FAIL ", &rest))
