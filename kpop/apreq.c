@@ -13,6 +13,7 @@
 #include "keys.h"
 #include "replay.h"
 #include "sendauth.h"
+#include "ticket.h"
 
 #define LENGTH_OCTETS 4u
 #define TEXT_OCTETS 200u   /* of a KRB-ERROR; with the rest of it, far below KPOP_REPLY_OCTETS */
@@ -311,6 +312,11 @@ int kpop_accept(struct kpop *kpop, const void *apreq, size_t len, struct kpop_re
 	memset(result_r, 0, sizeof(*result_r));
 	if (len == 0 || len > SENDAUTH_APREQ_OCTETS) {
 		say(result_r, "an AP-REQ of %zu octets", len);
+		return refuse(&request, KRB5KRB_AP_ERR_MSG_TYPE, "Invalid message type");
+	}
+	/* The library would pass over what is behind it. */
+	if (!ticket_whole(apreq, len)) {
+		say(result_r, "no AP-REQ, or not one alone");
 		return refuse(&request, KRB5KRB_AP_ERR_MSG_TYPE, "Invalid message type");
 	}
 	int result = accept_request(&request, &data);

@@ -177,9 +177,11 @@ void explain_close(struct explain **explain)
 
 static const char *enctype_name(krb5_enctype enctype, char *text_r, size_t size)
 {
+	static const char prefix[] = "DEPRECATED:"; /* the line says so in its own words */
+
 	if (krb5_enctype_to_name(enctype, FALSE, text_r, size) != 0)
 		snprintf(text_r, size, "enctype %d", (int)enctype);
-	return text_r;
+	return strncmp(text_r, prefix, sizeof(prefix) - 1) == 0 ? text_r + sizeof(prefix) - 1 : text_r;
 }
 
 static bool is_first(const struct explain *explain, size_t i)
@@ -336,7 +338,7 @@ static void advise_times(const struct subject *subject, const struct unsealed *i
 		    "the client's clock is %lld s %s ours, and %lld s are borne: set it, or ours, by NTP",
 		    (long long)(ahead < 0 ? -ahead : ahead), ahead < 0 ? "behind" : "ahead of",
 		    (long long)skew);
-	else if (inside->ends + skew < now)
+	else if (inside->ends < now) /* the skew is borne by some mechanisms alone */
 		append(text, "it expired %lld s ago: the client needs a new one (kinit)",
 		    (long long)(now - inside->ends));
 	else if (inside->starts - skew > now)

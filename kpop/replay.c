@@ -35,12 +35,12 @@ int64_t replay_since(struct replay *replay)
 	dev_t dev = makedev(st.stx_dev_major, st.stx_dev_minor);
 	bool other = replay->known && (dev != replay->dev || (ino_t)st.stx_ino != replay->ino);
 	bool cut = replay->known && !other && st.stx_size < replay->octets;
-	if (cut)
+	/* A new file may have the old one's number. */
+	if (other || cut)
 		replay->since = now;
-	else if ((!replay->known || other) && (st.stx_mask & STATX_BTIME) != 0)
+	if ((st.stx_mask & STATX_BTIME) != 0 && !cut &&
+	    (other || (int64_t)st.stx_btime.tv_sec > replay->since))
 		replay->since = (int64_t)st.stx_btime.tv_sec;
-	else if (other)
-		replay->since = now;
 	replay->known = true;
 	replay->dev = dev;
 	replay->ino = (ino_t)st.stx_ino;

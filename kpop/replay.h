@@ -19,7 +19,7 @@ struct replay {
 	dev_t dev;
 	ino_t ino;
 	uint64_t octets;
-	int64_t since;
+	int64_t since; /* as far as this process has seen it begin */
 };
 
 /* path must not be longer than PATH_MAX. */

@@ -198,18 +198,25 @@ static int read_frame(struct der der, struct ticket *ticket_r)
 /* "n,,", "p=tls-exporter,a=somebody,", each perhaps behind "F,"; a name has no comma in it. */
 static bool skip_header(struct der *der)
 {
-	if (der->left >= 2 && der->at[0] == 'F' && der->at[1] == ',') {
+	struct der whole = *der;
+
+	if (der->left >= 2 && memcmp(der->at, "F,", 2) == 0) {
 		der->at += 2;
 		der->left -= 2;
 	}
-	if (der->left == 0 || strchr("npy", der->at[0]) == NULL || der->at[0] == '\0')
+	if (der->left < 2 || (memcmp(der->at, "n,", 2) != 0 && memcmp(der->at, "y,", 2) != 0 &&
+				 memcmp(der->at, "p=", 2) != 0)) {
+		*der = whole;
 		return false;
+	}
 	for (int commas = 0; commas < 2; commas++) {
 		const uint8_t *comma =
 		    memchr(der->at, ',', der->left < NAMES_OCTETS ? der->left : NAMES_OCTETS);
 
-		if (comma == NULL)
+		if (comma == NULL) {
+			*der = whole;
 			return false;
+		}
 		der->left -= (size_t)(comma + 1 - der->at);
 		der->at = comma + 1;
 	}
@@ -221,13 +228,21 @@ int ticket_read(const void *octets, size_t len, struct ticket *ticket_r)
 	struct der der = {octets, len, false};
 
 	memset(ticket_r, 0, sizeof(*ticket_r));
-	if (next_is(&der, TAG_AP_REQ))
-		return read_apreq(der, ticket_r);
+	/* First, for "n," looks like an AP-REQ of 44 octets, and no AP-REQ is that short. */
+	bool header = skip_header(&der);
 	if (next_is(&der, TAG_GSS_TOKEN))
 		return read_frame(der, ticket_r);
-	if (!skip_header(&der))
-		return TICKET_NONE;
-	return next_is(&der, TAG_GSS_TOKEN) ? read_frame(der, ticket_r) : read_token(der, ticket_r);
+	if (header)
+		return read_token(der, ticket_r);
+	return next_is(&der, TAG_AP_REQ) ? read_apreq(der, ticket_r) : TICKET_NONE;
+}
+
+bool ticket_whole(const void *octets, size_t len)
+{
+	struct der der = {octets, len, false};
+
+	take(&der, TAG_AP_REQ);
+	return !der.bad && der.left == 0;
 }
 
 const char *ticket_err_text(int err)

@@ -47,6 +47,8 @@ struct ticket {
  * is not looked at. Views live as long as octets. Any of enum ticket_err.
  */
 int ticket_read(const void *octets, size_t len, struct ticket *ticket_r);
+/* Whether octets are, by their first tag and length, one AP-REQ with nothing behind it. */
+bool ticket_whole(const void *octets, size_t len);
 /* "" for TICKET_OK; static text. */
 const char *ticket_err_text(int err);
 

@@ -259,6 +259,12 @@ bool acceptor_token_framed(const void *token, size_t len)
 	if (len < 2 || at[0] != 0x60)
 		return false;
 	used = der_length(at + 1, len - 1, &inner);
-	return used != 0 && inner == len - 1 - used && inner > sizeof(head) &&
-	       memcmp(at + 1 + used, head, sizeof(head)) == 0;
+	if (used == 0 || inner != len - 1 - used || inner <= sizeof(head) ||
+	    memcmp(at + 1 + used, head, sizeof(head)) != 0)
+		return false;
+	/* The library would pass over what is behind the AP-REQ. */
+	at += 1 + used + sizeof(head);
+	len = inner - sizeof(head);
+	used = der_length(at, len, &inner);
+	return used != 0 && inner == len - used;
 }

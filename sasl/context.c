@@ -99,19 +99,24 @@ static const char *take_principal(struct context *context, gss_name_t source)
 }
 
 /* Tickets for other services cannot be opened with our keys, unless an account's names share one key. */
-static bool for_our_service(gss_ctx_id_t handle)
+static const char *check_service(gss_ctx_id_t handle)
 {
 	gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
 	gss_name_t target = GSS_C_NO_NAME;
 	OM_uint32 minor;
-	bool ours = gss_inquire_context(&minor, handle, NULL, &target, NULL, NULL, NULL, NULL, NULL) ==
-			GSS_S_COMPLETE &&
-		    gss_display_name(&minor, target, &text, NULL) == GSS_S_COMPLETE &&
-		    acceptor_is_service(library_get()->acceptor, text.value, text.length);
+	OM_uint32 major = gss_inquire_context(&minor, handle, NULL, &target, NULL, NULL, NULL, NULL, NULL);
+	const char *wrong = "the ticket is for another service";
+
+	/* In the few minutes for which clocks may differ a context is made of it all the same. */
+	if (major == GSS_S_CONTEXT_EXPIRED)
+		wrong = "the ticket has expired";
+	else if (major == GSS_S_COMPLETE && gss_display_name(&minor, target, &text, NULL) == GSS_S_COMPLETE &&
+		 acceptor_is_service(library_get()->acceptor, text.value, text.length))
+		wrong = NULL;
 
 	gss_release_buffer(&minor, &text);
 	gss_release_name(&minor, &target);
-	return ours;
+	return wrong;
 }
 
 /* The session key's enctype is the last arc of an object identifier that comes with the key. */
@@ -146,8 +151,8 @@ static int check(struct context *context, struct saslx *exchange, gss_name_t sou
 		return context_fail(context, exchange, "the client is anonymous");
 	if ((wrong = take_principal(context, source)) != NULL)
 		return context_fail(context, exchange, wrong);
-	if (!for_our_service(context->handle))
-		return context_fail(context, exchange, "the ticket is for another service");
+	if ((wrong = check_service(context->handle)) != NULL)
+		return context_fail(context, exchange, wrong);
 	if (!session_key_strong(context->handle))
 		return context_fail(context, exchange, "the session key is of a weak enctype");
 	return SASL_OK;

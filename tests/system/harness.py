@@ -122,11 +122,19 @@ class Realm:
         """Clients of this realm get from realm client to realm server through the realm via."""
         run(self.script, "path", self.dir, client.name, server.name, via.name)
 
-    def apreq(self, environ, service="pop/localhost", skew=0):
-        """A new AP-REQ behind its length, without mutual authentication."""
-        result = subprocess.run([BUILD / "tests/system/mkapreq", "-s", str(skew), service], env=environ,
+    def apreq(self, environ, service="pop/localhost", skew=0, stale=False):
+        """A new AP-REQ behind its length, without mutual authentication. stale: the ticket may have expired."""
+        result = subprocess.run([BUILD / "tests/system/mkapreq", *(["-x"] if stale else []), "-s", str(skew), service], env=environ,
                                 stdout=subprocess.PIPE, check=True)
         return result.stdout
+
+    def token(self, environ, mechanism="GSSAPI", service="pop/localhost", skew=0, stale=False):
+        """The first message of GSSAPI or GS2-KRB5."""
+        form = {"GSSAPI": "-g", "GS2-KRB5": "-2"}[mechanism]
+        options = [*(["-x"] if stale else []), form, "-s", str(skew)]
+        result = subprocess.run([BUILD / "tests/system/mkapreq", *options, service], env=environ,
+                                stdout=subprocess.PIPE, check=True)
+        return result.stdout[4:]
 
     @contextlib.contextmanager
     def mutual_apreq(self, environ, service="pop/localhost"):
