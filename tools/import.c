@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "tools/import.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <search.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/names.h"
 #include "tools/import_item.h"
 #include "tools/import_keys.h"
 #include "tools/kpopctl.h"
@@ -129,6 +131,18 @@ struct seen {
 	char name[];
 };
 
+/* Users are stored by their own names, whatever they are called elsewhere. */
+static void check_name(struct import *import, struct import_item *item)
+{
+	char user[LIMIT_USER_OCTETS + 1];
+	const char *why;
+
+	if (names_canonical(import->options->config, item->user, strlen(item->user), user, &why) != 0)
+		import_wrong(item, "%s", why);
+	else
+		memcpy(item->user, user, sizeof(user));
+}
+
 static int compare_seen(const void *one, const void *two)
 {
 	return strcmp(((const struct seen *)one)->name, ((const struct seen *)two)->name);
@@ -170,6 +184,27 @@ static void check_new(struct import *import, struct import_item *item)
 		import_wrong(item, "the secrets cannot be read: %s", strerror(errno));
 }
 
+/* What the file says must not speak to the terminal. */
+static void complain(const struct import *import, const struct import_item *item)
+{
+	char text[SECRETS_USER_OCTETS + IMPORT_WHY_OCTETS + 2];
+
+	snprintf(text, sizeof(text), "%s%s%s", item->user, item->user[0] != '\0' ? ": " : "", item->why);
+	for (char *at = text; *at != '\0'; at++)
+		if (iscntrl((unsigned char)*at))
+			*at = '?';
+	kpopctl_fail("%s:%lu: %s", import->name, item->line, text);
+}
+
+static void check(struct import *import, struct import_item *item)
+{
+	check_name(import, item);
+	if (item->why[0] == '\0')
+		check_once(import, item);
+	if (item->why[0] == '\0')
+		check_new(import, item);
+}
+
 typedef int item_fn(struct import *import, const struct import_item *item);
 
 /* Looks at every item; fn gets those that can be taken. */
@@ -185,15 +220,12 @@ static int each(struct import *import, bool tell, item_fn *fn)
 
 	import->taken = import->hashes = import->wrong = import->skipped = 0;
 	while (rc == 0 && import_next(&reader, &item)) {
-		if (item.why[0] == '\0' && !item.skipped) {
-			check_once(import, &item);
-			check_new(import, &item);
-		}
+		if (item.why[0] == '\0' && !item.skipped)
+			check(import, &item);
 		import->skipped += item.skipped;
 		import->wrong += item.why[0] != '\0';
 		if (item.why[0] != '\0' && tell)
-			kpopctl_fail("%s:%lu: %s%s%s", import->name, item.line, item.user,
-			    item.user[0] != '\0' ? ": " : "", item.why);
+			complain(import, &item);
 		if (item.why[0] == '\0' && !item.skipped) {
 			import->taken++;
 			import->hashes += item.record.hash[0] != '\0';
@@ -289,7 +321,7 @@ static int work(struct import *import)
 		    import->wrong, import->wrong + import->taken);
 	if (!import->options->dry_run) {
 		secrets_close(&import->secrets);
-		import->secrets = import->options->open(import->options->arg, true);
+		import->secrets = import->options->open(import->options->config, true);
 		status = import->secrets == NULL ? EXIT_FAILURE : set_iterations(import);
 		if (status == EXIT_SUCCESS)
 			status = write_all(import);
@@ -316,7 +348,7 @@ int import_run(const char *path, const struct import_options *options)
 	int status = EXIT_FAILURE;
 
 	if (read_file(&import, path) == 0 && find_format(&import) == 0) {
-		import.secrets = options->open(options->arg, false);
+		import.secrets = options->open(options->config, false);
 		status = work(&import);
 	}
 	import_clear(&import);

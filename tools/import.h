@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "sasl/secrets.h"
+#include "server/config.h"
 
 #define IMPORT_FILE_OCTETS ((size_t)256 << 20) /* a million users and more */
 #define IMPORT_BATCH_COUNT 256u                /* users a transaction */
@@ -23,8 +24,8 @@ struct import_options {
 	bool keep_realm, replace, keep_going, dry_run;
 	struct secrets_forms forms; /* for passwords that are there in the clear */
 	/* Opens the secrets; NULL: there are none yet, or, of a writer, that was told. */
-	struct secrets *(*open)(void *arg, bool writer);
-	void *arg;
+	struct secrets *(*open)(const struct config *config, bool writer);
+	const struct config *config;
 };
 
 /* "sasldb", "dovecot", "htpasswd". 0 or -1. */

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "sasl/prep.h"
-#include "server/identity.h"
 
 void import_wrong(struct import_item *item, const char *format, ...)
 {
@@ -21,10 +20,8 @@ void import_wrong(struct import_item *item, const char *format, ...)
 
 void import_user(struct import_item *item, const char *name, size_t len)
 {
-	if (len > SECRETS_USER_OCTETS || !identity_user_valid(name, len)) {
-		import_wrong(item,
-		    "the name cannot be a user's: letters, digits and ._+-=@, beginning with a "
-		    "letter, digit, _, + or =");
+	if (len == 0 || len > SECRETS_USER_OCTETS || memchr(name, '\0', len) != NULL) {
+		import_wrong(item, "a name has 1 to %d octets, none of them a NUL", SECRETS_USER_OCTETS);
 		return;
 	}
 	memcpy(item->user, name, len);

@@ -46,6 +46,7 @@ enum import_format import_guess(const char *octets, size_t len);
 bool import_line(struct import_reader *reader, const char **line_r, size_t *len_r);
 /* What is wrong with the item; the first reason stays. */
 void import_wrong(struct import_item *item, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Whether the site can have such a name is for somebody else to say. */
 void import_user(struct import_item *item, const char *name, size_t len);
 void import_password(struct import_item *item, const char *octets, size_t len);
 /* A line of a passwd-file of Dovecot, or of an htpasswd. */

@@ -201,9 +201,8 @@ int users_show(const struct config *config, const struct options *options)
 	return flushed(status);
 }
 
-static struct secrets *open_for_import(void *arg, bool writer)
+static struct secrets *open_for_import(const struct config *config, bool writer)
 {
-	const struct config *config = arg;
 	char path[PATH_MAX];
 
 	if (!writer && access(config_path(config, CONFIG_SECRETS, path), F_OK) < 0 && errno == ENOENT)
@@ -217,6 +216,6 @@ int users_import(const struct config *config, const struct options *options)
 
 	import.forms = options->forms;
 	import.open = open_for_import;
-	import.arg = (void *)(uintptr_t)config;
+	import.config = config;
 	return flushed(import_run(options->operand, &import));
 }

@@ -199,6 +199,7 @@ BAD = [
     ("good:{PLAIN}again", "in line 1 already"),
     ("alice:{PLAIN}x", "a user already"),
     ("b23:{PLAIN.b64}c2VzYW0=", "not known"),
+    ("\x1b[2Jb24:{PLAIN}x", "?[2Jb24"),
 ]
 
 
