@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -40,6 +41,26 @@ def test_sound():
     result = harness.run(KPOPD, "-t", "-c", one.conf)
     assert b"is sound" in result.stdout, result.stdout
     assert not (one.dir / "kpopd.pid").exists()
+
+
+def manual_examples():
+    """The configurations in EXAMPLES of kpopd.conf(5), as text."""
+    page = (harness.TOP / "man" / "kpopd.conf.5").read_text().split(".Sh EXAMPLES")[1]
+    return re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", page, re.MULTILINE | re.DOTALL)
+
+
+for number, example in enumerate(manual_examples(), 1):
+    @row(f"kpopd -t takes example {number} of kpopd.conf(5)", example)
+    def test_example(example):
+        one = as_another("localhost")
+        needed = {name: value for name, value in re.findall(r"^(\w+) = (.*)$", one.conf.read_text(), re.MULTILINE)
+                  if name in ("mail_root", "state_dir", "run_dir", "pid_file", "certificate", "key", "keytab", "krb5_conf")}
+        for name, value in needed.items():
+            example = re.sub(f"^{name} = .*\n", "", example, flags=re.MULTILINE)
+            example += f"{name} = {value}\n"
+        one.conf.write_text(example)
+        result = harness.run(KPOPD, "-t", "-c", one.conf, check=False)
+        assert result.returncode == 0, (result.stdout, example)
 
 
 @row("kpopd -t names file and line of what is wrong, and ends with EX_CONFIG")
