@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""What one source that has passwords checked as fast as it can costs everybody else.
+
+Good users log in one after the other, each for the first time since the server's start, so that each password costs
+its hash; in turn there is no attack, and one of so many attempts a second, always with the same wrong password, which
+no penalty ends. Printed: the good users' median and 99th percentile, each with source_checks as it is by default, and
+without bound.
+"""
+import argparse
+import base64
+import multiprocessing
+import os
+import pathlib
+import socket
+import statistics
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "system"))
+sys.dont_write_bytecode = True
+FAR = 2.0  # times the quiet 99th percentile
+ATTACKER = "127.200.0.1"
+
+
+def attack(port, rate, tried):
+    """Paced attempts; a connection is closed some time after its attempt, whatever has come of it."""
+    os.nice(5)  # it stands for another machine
+    line = b"AUTH PLAIN " + base64.b64encode(b"\0somebody\0always the same") + b"\r\n"
+    open_ones, began, count = [], time.monotonic(), 0
+    while True:
+        now = time.monotonic()
+        while count < (now - began) * rate:
+            one = socket.socket()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind((ATTACKER, 0))
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+            open_ones.append((now, one, False))
+            count += 1
+            with tried.get_lock():
+                tried.value = count
+        later = []
+        for born, one, said in open_ones:
+            if now - born > 0.2:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                one.close()
+                continue
+            if not said:
+                try:
+                    one.send(line)
+                    said = True
+                except OSError:
+                    pass
+            later.append((born, one, said))
+        open_ones = later
+        time.sleep(0.002)
+
+
+def good_logins(server, users, password):
+    """Seconds of each login."""
+    took = []
+    token = {user: base64.b64encode(f"\0{user}\0{password}".encode()) for user in users}
+    for number, user in enumerate(users):
+        with server.pop3_from(f"127.100.{number // 250}.{1 + number % 250}") as client:
+            began = time.perf_counter()
+            answer = client.command(b"AUTH PLAIN " + token[user])
+            took.append(time.perf_counter() - began)
+            assert answer.startswith(b"+OK"), answer
+            client.command("QUIT")
+        time.sleep(0.005)
+    return took
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, default=HERE.parents[1], help="where kpopd was built")
+    parser.add_argument("--users", type=int, default=300, help="good logins of a turn")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each kind")
+    parser.add_argument("--rate", type=int, default=1000, help="attempts a second")
+    parser.add_argument("--isolation", default="shared", choices=("shared", "process"))
+    options = parser.parse_args()
+    os.environ["KPOPD_BUILDDIR"] = str(options.build.resolve())
+    import harness  # pylint: disable=import-outside-toplevel
+    import pop3     # pylint: disable=import-outside-toplevel
+    realm = harness.Realm()
+    users = [f"g{number}" for number in range(options.users)]
+    servers = {}
+    for checks in (2, 0):
+        server = harness.Server(realm, users=0, start=False, isolation=options.isolation, source_checks=checks,
+                                penalty_exempt_networks=[], log_debug=False, refusal_msecs=2000, sessions=4000)
+        server.pop3_from = lambda source, port=server.pop3_port: pop3.Client(port, source=source)
+        for user in users:
+            server.add_user(user, plain=False)
+        servers[checks] = server
+    took, rates = {}, {}
+    for _ in range(options.rounds):
+        for checks, server in servers.items():
+            for attacked in (False, True):
+                server.start()
+                tried = multiprocessing.Value("i", 0)
+                child = None
+                if attacked:
+                    child = multiprocessing.Process(target=attack, args=(server.pop3_port, options.rate, tried), daemon=True)
+                    child.start()
+                    time.sleep(1)
+                before, began = tried.value, time.monotonic()
+                took.setdefault((checks, attacked), []).extend(good_logins(server, users, harness.PASSWORD))
+                rates[checks, attacked] = (tried.value - before) / (time.monotonic() - began)
+                if child:
+                    child.terminate()
+                    child.join()
+                server.stop()
+    print(f"isolation = {options.isolation}, {options.rounds} × {options.users} logins")
+    print("| source_checks | attempts a second | median, ms | 99th percentile, ms |")
+    print("|---|---|---|---|")
+    tail = {}
+    for (checks, attacked), secs in took.items():
+        tail[checks, attacked] = statistics.quantiles(secs, n=100)[-1]
+        print(f"| {checks} | {rates[checks, attacked]:,.0f} | {statistics.median(secs) * 1e3:.2f} | "
+              f"{tail[checks, attacked] * 1e3:.2f} |")
+    sys.exit(0 if tail[2, True] < FAR * tail[2, False] else 1)
+
+
+main()
