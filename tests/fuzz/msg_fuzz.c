@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "server/conversation.h"
+#include "server/identity.h"
 #include "server/drop.h"
 #include "tests/sasl/world.h"
 
