@@ -30,7 +30,7 @@ bool acceptor_enctype_strong(int enctype);
 
 /*
  * Whether octets are framed as a context's first token of the Kerberos mechanism (RFC 2743 section 3.1,
- * RFC 4121 section 4.1) whose inner token is an AP-REQ, with nothing left over. Pure.
+ * RFC 4121 section 4.1) whose inner token is an AP-REQ, with nothing left over behind either. Pure.
  */
 bool acceptor_token_framed(const void *token, size_t len);
 

@@ -74,37 +74,50 @@ static void kinds(void **state)
 }
 
 /* A token of any size, and how it is framed. */
-static size_t frame(uint8_t *token, size_t inner)
+static size_t put_length(uint8_t *at, size_t len)
+{
+	if (len < 0x80) {
+		at[0] = (uint8_t)len;
+		return 1;
+	}
+	if (len < 0x100) {
+		at[0] = 0x81;
+		at[1] = (uint8_t)len;
+		return 2;
+	}
+	at[0] = 0x82;
+	at[1] = (uint8_t)(len >> 8);
+	at[2] = (uint8_t)len;
+	return 3;
+}
+
+/* behind: octets after the AP-REQ of this size, but inside the frame. */
+static size_t frame(uint8_t *token, size_t request, size_t behind)
 {
 	static const uint8_t head[] = {
 	    0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 0x01, 0x02, 0x02, 0x01, 0x00, 0x6e};
-	size_t len = sizeof(head) + inner, at = 0;
+	uint8_t length[3];
+	size_t length_len = put_length(length, request), at = 1;
 
-	token[at++] = 0x60;
-	if (len < 0x80) {
-		token[at++] = (uint8_t)len;
-	} else if (len < 0x100) {
-		token[at++] = 0x81;
-		token[at++] = (uint8_t)len;
-	} else {
-		token[at++] = 0x82;
-		token[at++] = (uint8_t)(len >> 8);
-		token[at++] = (uint8_t)len;
-	}
+	token[0] = 0x60;
+	at += put_length(token + at, sizeof(head) + length_len + request + behind);
 	memcpy(token + at, head, sizeof(head));
-	memset(token + at + sizeof(head), 0xa5, inner);
-	return at + len;
+	at += sizeof(head);
+	memcpy(token + at, length, length_len);
+	at += length_len;
+	memset(token + at, 0xa5, request + behind);
+	return at + request + behind;
 }
 
 static void tokens_are_framed_exactly(void **state)
 {
-	static const size_t inners[] = {1, 2, 100, 113, 114, 200, 241, 242, 243, 1000, 60000};
+	static const size_t inners[] = {0, 1, 100, 112, 113, 114, 200, 240, 241, 242, 1000, 60000};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(inners) / sizeof(inners[0]); i++) {
 		/* Of its own size each, so that a sanitizer sees a read past the end. */
 		uint8_t *token = malloc(65536), *exact;
-		size_t len = frame(token, inners[i]);
+		size_t len = frame(token, inners[i], 0);
 
 		for (size_t cut = 0; cut <= len; cut += cut < 40 || cut + 40 > len ? 1 : 17) {
 			exact = malloc(cut + 1);
@@ -113,6 +126,8 @@ static void tokens_are_framed_exactly(void **state)
 			free(exact);
 		}
 		assert_false(acceptor_token_framed(token, len + 1));
+		len = frame(token, inners[i], 1);
+		assert_false(acceptor_token_framed(token, len));
 		free(token);
 	}
 }

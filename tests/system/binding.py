@@ -11,6 +11,7 @@ import ssl
 import threading
 
 from OpenSSL import SSL
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import pop3
 
@@ -58,7 +59,6 @@ class Wire:
 def digest_of(certificate):
     """RFC 5929 section 4.1; None: not defined."""
     name = certificate.signature_hash_algorithm and certificate.signature_hash_algorithm.name
-    from cryptography.hazmat.primitives.serialization import Encoding
     name = "sha256" if name in ("md5", "sha1") else name
     return hashlib.new(name, certificate.public_bytes(Encoding.DER)).digest() if name else None
 
@@ -89,10 +89,10 @@ def connect(server, kind="STLS", version="TLS 1.3", ems=True, port=None, host="1
 
 class Middle:
     """Somebody in the middle: TLS with the client by a certificate of its own or the server's, and TLS with the
-    server; what one says, the other hears. Once changes(octets) is given, it may change what the server says."""
+    server; what one says, the other hears, but for what change(octets) makes of the server's words."""
 
-    def __init__(self, server, certificate, key, change=lambda octets: octets):
-        self.server, self.change = server, change
+    def __init__(self, server, certificate, key, version="TLS 1.3", change=lambda octets: octets):
+        self.server, self.version, self.change = server, getattr(ssl.TLSVersion, version.replace("TLS 1.", "TLSv1_")), change
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate, key)
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -109,6 +109,7 @@ class Middle:
 
     def _serve(self):
         onwards = ssl.create_default_context(cafile=str(self.server.ca))
+        onwards.minimum_version = onwards.maximum_version = self.version
         with contextlib.suppress(OSError, ValueError):
             sock, _ = self.listener.accept()
             near = self.context.wrap_socket(sock, server_side=True)
@@ -233,12 +234,13 @@ class Gnu:
         return base64.b64decode(out.value or b"")
 
 
-def talk(client, exchange, initial=True):
-    """AUTH by one of these; the server's last line."""
+def talk(client, exchange, initial=True, name=None):
+    """AUTH by one of these; the server's last line. name: of the mechanism, if not as the library has it."""
+    name = name or exchange.mechanism
     if initial:
-        answer = client.command(f"AUTH {exchange.mechanism} ".encode() + (base64.b64encode(exchange.first) or b"="))
+        answer = client.command(f"AUTH {name} ".encode() + (base64.b64encode(exchange.first) or b"="))
     else:
-        assert client.challenge(f"AUTH {exchange.mechanism}") == b""
+        assert client.challenge(f"AUTH {name}") == b""
         answer = client.command(base64.b64encode(exchange.first))
     while answer.startswith(b"+ "):
         answer = client.command(base64.b64encode(exchange.step(base64.b64decode(answer[2:]))))

@@ -221,9 +221,15 @@ class Server:
 
     # configuration
 
-    def write_conf(self):
+    @staticmethod
+    def conf_lines(options):
+        """Keys of a configuration; a dictionary is sections of one kind by their titles."""
         lines = []
-        for key, value in self.options.items():
+        for key, value in options.items():
+            if isinstance(value, dict):
+                for title, keys in value.items():
+                    lines += [f"{key} '{title}' {{", *Server.conf_lines(keys), "}"]
+                continue
             if isinstance(value, bool):
                 text = "true" if value else "false"
             elif isinstance(value, int):
@@ -234,6 +240,10 @@ class Server:
                 text = f"'{value}'"
             if value is not None:
                 lines.append(f"{key} = {text}")
+        return lines
+
+    def write_conf(self):
+        lines = self.conf_lines(self.options)
         for name in self.ports:
             port = getattr(self, f"{name}_port")
             lines.append(f"listener {name} {{ protocol = {name} addresses = {{'127.0.0.1', '::1'}} port = {port} "

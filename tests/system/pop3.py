@@ -215,15 +215,16 @@ class Client:
         stamp = self.greeting[self.greeting.index(b"<"):self.greeting.index(b">") + 1]
         return self.command(f"APOP {user} {hashlib.md5(stamp + password.encode()).hexdigest()}")
 
-    def auth_scram(self, user, password, name="sha256", mechanism="SCRAM-SHA-256", initial=True):
-        """RFC 5802; asserts that the server proves to know the password too."""
+    def auth_scram(self, user, password, name="sha256", mechanism="SCRAM-SHA-256", initial=True, header="n,,", data=b""):
+        """RFC 5802; asserts that the server proves to know the password too. header: of GS2, before the first
+        message; data: what the client has bound to."""
         nonce = base64.b64encode(os.urandom(18)).decode()
         first = f"n={user},r={nonce}"
         if initial:
-            self.send(f"AUTH {mechanism} ".encode() + base64.b64encode(f"n,,{first}".encode()) + b"\r\n")
+            self.send(f"AUTH {mechanism} ".encode() + base64.b64encode(f"{header}{first}".encode()) + b"\r\n")
         else:
             assert self.challenge(f"AUTH {mechanism}") == b""
-            self.send(base64.b64encode(f"n,,{first}".encode()) + b"\r\n")
+            self.send(base64.b64encode(f"{header}{first}".encode()) + b"\r\n")
         answer = self.line()
         if not answer.startswith(b"+ "):
             return answer
@@ -233,7 +234,7 @@ class Client:
         assert int(fields["i"]) >= 4096
         salted = hashlib.pbkdf2_hmac(name, password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
         client_key = hmac.new(salted, b"Client Key", name).digest()
-        final = f"c=biws,r={fields['r']}"
+        final = f"c={base64.b64encode(header.encode() + data).decode()},r={fields['r']}"
         everything = f"{first},{challenge},{final}".encode()
         signature = hmac.new(hashlib.new(name, client_key).digest(), everything, name).digest()
         proof = base64.b64encode(bytes(a ^ b for a, b in zip(client_key, signature))).decode()
