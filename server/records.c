@@ -69,10 +69,11 @@ void records_received(struct records *records, size_t len)
 /* The length that the first record claims. false: not all of it is here. */
 static bool claimed(const struct buffer *raw, size_t *len_r)
 {
-	const uint8_t *at = raw->octets + raw->start;
+	const uint8_t *at;
 
 	if (raw->len < LENGTH_OCTETS)
 		return false;
+	at = raw->octets + raw->start;
 	*len_r = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
 	return true;
 }
