@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "indicators.h"
 #include "keys.h"
 #include "replay.h"
 #include "sendauth.h"
@@ -301,6 +302,7 @@ static int accept_request(struct request *request, krb5_data *apreq)
 		return refuse_request(request, code);
 	if ((result = check_ticket(request)) != KPOP_OK || (result = put_principal(request)) != KPOP_OK)
 		return result;
+	indicators_read(kpop->context, kpop->keys.keytab, request->ticket, &request->result->indicators);
 	return put_answer(request);
 }
 

@@ -41,12 +41,23 @@ void kpop_close(struct kpop **kpop);
 #define KPOP_REPLY_OCTETS 2048u     /* room for an AP-REP or KRB-ERROR frame */
 #define KPOP_PRINCIPAL_OCTETS 1024u /* room for an unparsed principal name */
 
+#define KPOP_INDICATORS_COUNT 8u /* of a ticket, as many as we look at */
+#define KPOP_INDICATOR_OCTETS 63u
+
+/* How the client proved itself to its KDC (RFC 8129). */
+struct kpop_indicators {
+	char text[KPOP_INDICATORS_COUNT][KPOP_INDICATOR_OCTETS + 1];
+	const char *list[KPOP_INDICATORS_COUNT + 1]; /* into text, NULL-terminated */
+};
+
+/* Must stay where it is: it points into itself. */
 struct kpop_result {
 	uint8_t reply[KPOP_REPLY_OCTETS];      /* the octets the client reads now: len32 0, then perhaps len32
 						  AP-REP;      or len32 KRB-ERROR */
 	size_t reply_len;                      /* 0: nothing to say in Kerberos' tongue */
 	char principal[KPOP_PRINCIPAL_OCTETS]; /* on KPOP_OK: the client, as krb5_unparse_name quotes it, with
 						  realm */
+	struct kpop_indicators indicators;     /* on KPOP_OK: those the KDC sealed for us */
 	char why[512];                         /* else: in a few words, for the log; explain.h says more */
 };
 /* Verifies one AP-REQ. KPOP_OK, KPOP_REFUSED, KPOP_TEMP. May lock the replay cache for a moment. */

@@ -4,135 +4,41 @@
 #include <string.h>
 #include <time.h>
 
+#include "der.h"
+
 /* Tags: X.690 section 8.1.2. */
 enum {
-	TAG_INTEGER = 0x02,
-	TAG_OCTETS = 0x04,
 	TAG_OID = 0x06,
 	TAG_TIME = 0x18,
 	TAG_STRING = 0x1b,
-	TAG_SEQUENCE = 0x30,
 	TAG_GSS_TOKEN = 0x60,
 	TAG_TICKET = 0x61,
 	TAG_AUTHENTICATOR = 0x62,
 	TAG_AP_REQ = 0x6e,
-	TAG_FIELD = 0xa0, /* [0], [1], … of a sequence */
 };
 
 #define NAMES_OCTETS 1024u /* far above any realm's or host's */
 
-/* A view that is read from its front. bad sticks. */
-struct der {
-	const uint8_t *at;
-	size_t left;
-	bool bad;
-};
-
-static uint8_t take_octet(struct der *der)
-{
-	if (der->bad || der->left == 0) {
-		der->bad = true;
-		return 0;
-	}
-	der->left--;
-	return *der->at++;
-}
-
-/* Definite lengths alone, up to what fits the view. */
-static size_t take_length(struct der *der)
-{
-	size_t len = take_octet(der);
-
-	if (len >= 0x80) {
-		size_t count = len & 0x7f;
-
-		len = 0;
-		if (count == 0 || count > sizeof(uint32_t))
-			der->bad = true;
-		for (size_t i = 0; i < count && !der->bad; i++)
-			len = len << 8 | take_octet(der);
-	}
-	if (len > der->left)
-		der->bad = true;
-	return der->bad ? 0 : len;
-}
-
-static bool next_is(const struct der *der, uint8_t tag)
-{
-	return !der->bad && der->left > 0 && der->at[0] == tag;
-}
-
-/* The contents of the next value, which must have this tag. */
-static struct der take(struct der *der, uint8_t tag)
-{
-	struct der inner = {NULL, 0, true};
-
-	if (!next_is(der, tag)) {
-		der->bad = true;
-		return inner;
-	}
-	take_octet(der);
-	size_t len = take_length(der);
-	if (der->bad)
-		return inner;
-	inner = (struct der){der->at, len, false};
-	der->at += len;
-	der->left -= len;
-	return inner;
-}
-
-static struct der take_field(struct der *der, unsigned number, uint8_t tag)
-{
-	struct der field = take(der, (uint8_t)(TAG_FIELD + number));
-	struct der inner = take(&field, tag);
-
-	der->bad = der->bad || inner.bad;
-	return inner;
-}
-
-/* A field there may be, of no interest. */
-static void skip_field(struct der *der, unsigned number)
-{
-	if (next_is(der, (uint8_t)(TAG_FIELD + number)))
-		take(der, (uint8_t)(TAG_FIELD + number));
-}
-
-static int64_t take_integer(struct der *der, unsigned number)
-{
-	struct der value = take_field(der, number, TAG_INTEGER);
-	int64_t integer = 0;
-
-	if (value.bad || value.left == 0 || value.left > 5) { /* an UInt32 has a zero before it */
-		der->bad = true;
-		return 0;
-	}
-	if ((value.at[0] & 0x80) != 0)
-		integer = -1;
-	for (size_t i = 0; i < value.left; i++)
-		integer = integer * 256 + value.at[i];
-	return integer;
-}
-
 static void take_sealed(struct der *der, unsigned number, struct ticket_sealed *sealed_r)
 {
-	struct der data = take_field(der, number, TAG_SEQUENCE);
+	struct der data = der_take_field(der, number, DER_SEQUENCE);
 
-	sealed_r->enctype = (int32_t)take_integer(&data, 0);
-	sealed_r->has_kvno = next_is(&data, TAG_FIELD + 1);
-	sealed_r->kvno = sealed_r->has_kvno ? (uint32_t)take_integer(&data, 1) : 0;
-	struct der cipher = take_field(&data, 2, TAG_OCTETS);
+	sealed_r->enctype = (int32_t)der_take_integer(&data, 0);
+	sealed_r->has_kvno = der_next_is(&data, DER_FIELD + 1);
+	sealed_r->kvno = sealed_r->has_kvno ? (uint32_t)der_take_integer(&data, 1) : 0;
+	struct der cipher = der_take_field(&data, 2, DER_OCTETS);
 	sealed_r->cipher = (struct ticket_octets){cipher.at, cipher.left};
 	der->bad = der->bad || data.bad;
 }
 
 static void take_name(struct der *der, unsigned number, struct ticket *ticket)
 {
-	struct der name = take_field(der, number, TAG_SEQUENCE);
+	struct der name = der_take_field(der, number, DER_SEQUENCE);
 
-	skip_field(&name, 0);
-	struct der strings = take_field(&name, 1, TAG_SEQUENCE);
+	der_skip_field(&name, 0);
+	struct der strings = der_take_field(&name, 1, DER_SEQUENCE);
 	while (!strings.bad && strings.left > 0 && ticket->component_count < TICKET_COMPONENTS_COUNT) {
-		struct der string = take(&strings, TAG_STRING);
+		struct der string = der_take(&strings, TAG_STRING);
 
 		if (string.left > NAMES_OCTETS)
 			strings.bad = true;
@@ -144,12 +50,12 @@ static void take_name(struct der *der, unsigned number, struct ticket *ticket)
 
 static void take_ticket(struct der *der, unsigned number, struct ticket *ticket)
 {
-	struct der tagged = take_field(der, number, TAG_TICKET);
-	struct der fields = take(&tagged, TAG_SEQUENCE);
+	struct der tagged = der_take_field(der, number, TAG_TICKET);
+	struct der fields = der_take(&tagged, DER_SEQUENCE);
 
-	if (take_integer(&fields, 0) != 5)
+	if (der_take_integer(&fields, 0) != 5)
 		fields.bad = true;
-	struct der realm = take_field(&fields, 1, TAG_STRING);
+	struct der realm = der_take_field(&fields, 1, TAG_STRING);
 	ticket->realm = (struct ticket_octets){realm.at, realm.left};
 	if (realm.left > NAMES_OCTETS)
 		fields.bad = true;
@@ -160,12 +66,12 @@ static void take_ticket(struct der *der, unsigned number, struct ticket *ticket)
 
 static int read_apreq(struct der der, struct ticket *ticket_r)
 {
-	struct der tagged = take(&der, TAG_AP_REQ);
-	struct der fields = take(&tagged, TAG_SEQUENCE);
+	struct der tagged = der_take(&der, TAG_AP_REQ);
+	struct der fields = der_take(&tagged, DER_SEQUENCE);
 
-	if (take_integer(&fields, 0) != 5 || take_integer(&fields, 1) != 14)
+	if (der_take_integer(&fields, 0) != 5 || der_take_integer(&fields, 1) != 14)
 		fields.bad = true;
-	skip_field(&fields, 2);
+	der_skip_field(&fields, 2);
 	take_ticket(&fields, 3, ticket_r);
 	take_sealed(&fields, 4, &ticket_r->authenticator);
 	return fields.bad ? TICKET_BROKEN : TICKET_OK;
@@ -174,10 +80,10 @@ static int read_apreq(struct der der, struct ticket *ticket_r)
 /* RFC 4121 section 4.1: two octets say what follows. */
 static int read_token(struct der der, struct ticket *ticket_r)
 {
-	unsigned kind = take_octet(&der);
+	unsigned kind = der_take_octet(&der);
 
-	kind = kind << 8 | take_octet(&der);
-	if (der.bad || kind != 0x0100 || !next_is(&der, TAG_AP_REQ))
+	kind = kind << 8 | der_take_octet(&der);
+	if (der.bad || kind != 0x0100 || !der_next_is(&der, TAG_AP_REQ))
 		return TICKET_KIND;
 	return read_apreq(der, ticket_r);
 }
@@ -185,8 +91,8 @@ static int read_token(struct der der, struct ticket *ticket_r)
 static int read_frame(struct der der, struct ticket *ticket_r)
 {
 	static const uint8_t kerberos[] = {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 0x01, 0x02, 0x02};
-	struct der frame = take(&der, TAG_GSS_TOKEN);
-	struct der oid = take(&frame, TAG_OID);
+	struct der frame = der_take(&der, TAG_GSS_TOKEN);
+	struct der oid = der_take(&frame, TAG_OID);
 
 	if (frame.bad)
 		return TICKET_BROKEN;
@@ -230,18 +136,18 @@ int ticket_read(const void *octets, size_t len, struct ticket *ticket_r)
 	memset(ticket_r, 0, sizeof(*ticket_r));
 	/* First, for "n," looks like an AP-REQ of 44 octets, and no AP-REQ is that short. */
 	bool header = skip_header(&der);
-	if (next_is(&der, TAG_GSS_TOKEN))
+	if (der_next_is(&der, TAG_GSS_TOKEN))
 		return read_frame(der, ticket_r);
 	if (header)
 		return read_token(der, ticket_r);
-	return next_is(&der, TAG_AP_REQ) ? read_apreq(der, ticket_r) : TICKET_NONE;
+	return der_next_is(&der, TAG_AP_REQ) ? read_apreq(der, ticket_r) : TICKET_NONE;
 }
 
 bool ticket_whole(const void *octets, size_t len)
 {
 	struct der der = {octets, len, false};
 
-	take(&der, TAG_AP_REQ);
+	der_take(&der, TAG_AP_REQ);
 	return !der.bad && der.left == 0;
 }
 
@@ -291,11 +197,11 @@ static int parse_time(const struct der *text, int64_t *secs_r)
 int ticket_authenticator_time(const void *octets, size_t len, int64_t *secs_r)
 {
 	struct der der = {octets, len, false};
-	struct der tagged = take(&der, TAG_AUTHENTICATOR);
-	struct der fields = take(&tagged, TAG_SEQUENCE);
+	struct der tagged = der_take(&der, TAG_AUTHENTICATOR);
+	struct der fields = der_take(&tagged, DER_SEQUENCE);
 
 	for (unsigned i = 0; i < 5; i++)
-		skip_field(&fields, i);
-	struct der when = take_field(&fields, 5, TAG_TIME);
+		der_skip_field(&fields, i);
+	struct der when = der_take_field(&fields, 5, TAG_TIME);
 	return fields.bad ? -1 : parse_time(&when, secs_r);
 }

@@ -139,6 +139,34 @@ static bool session_key_strong(gss_ctx_id_t handle)
 	return strong;
 }
 
+/*
+ * How the client proved itself to its KDC (RFC 8129). The library gives those that the KDC sealed for us, and
+ * one too long or too many is left out: a ticket with fewer opens less, never more.
+ */
+static void take_indicators(struct context *context, gss_name_t source)
+{
+	static const char attribute[] = "auth-indicators";
+	gss_buffer_desc name = {.length = sizeof(attribute) - 1, .value = (void *)(uintptr_t)attribute};
+	int more = -1;
+
+	memset(context->indicators, 0, sizeof(context->indicators));
+	for (size_t count = 0; more != 0 && count < SASLX_INDICATORS_COUNT;) {
+		gss_buffer_desc value = GSS_C_EMPTY_BUFFER, shown = GSS_C_EMPTY_BUFFER;
+		OM_uint32 minor, major;
+		int authenticated = 0, complete = 0;
+
+		major = gss_get_name_attribute(
+		    &minor, source, &name, &authenticated, &complete, &value, &shown, &more);
+		if (major != GSS_S_COMPLETE)
+			more = 0;
+		else if (authenticated && value.length > 0 && value.length <= SASLX_INDICATOR_OCTETS &&
+			 memchr(value.value, '\0', value.length) == NULL)
+			memcpy(context->indicators[count++], value.value, value.length);
+		gss_release_buffer(&minor, &value);
+		gss_release_buffer(&minor, &shown);
+	}
+}
+
 /* The context is made: whose is it? */
 static int check(struct context *context, struct saslx *exchange, gss_name_t source, gss_OID mechanism)
 {
@@ -155,6 +183,7 @@ static int check(struct context *context, struct saslx *exchange, gss_name_t sou
 		return context_fail(context, exchange, wrong);
 	if (!session_key_strong(context->handle))
 		return context_fail(context, exchange, "the session key is of a weak enctype");
+	take_indicators(context, source);
 	return SASL_OK;
 }
 
@@ -219,6 +248,9 @@ int context_finish(const struct context *context, struct saslx *exchange, sasl_s
 		return context_fail(
 		    context, exchange, "the client wants to act as a name that cannot be a user's");
 	memcpy(exchange->principal, context->principal, sizeof(exchange->principal));
+	memcpy(exchange->indicator_text, context->indicators, sizeof(exchange->indicator_text));
+	for (size_t i = 0; i < SASLX_INDICATORS_COUNT && exchange->indicator_text[i][0] != '\0'; i++)
+		exchange->indicators[i] = exchange->indicator_text[i];
 	rc = sparams->canon_user(
 	    sparams->utils->conn, placeholder, 0, SASL_CU_AUTHID | SASL_CU_AUTHZID, oparams);
 	if (rc != SASL_OK)

@@ -21,6 +21,8 @@ struct context {
 	gss_buffer_desc sent; /* what the library sends now; held until the next call */
 	OM_uint32 flags;      /* GSS_C_ bits, once the context is made */
 	char principal[SASLX_PRINCIPAL_OCTETS + 1];
+	char indicators[SASLX_INDICATORS_COUNT]
+		       [SASLX_INDICATOR_OCTETS + 1]; /* the first empty one ends them */
 };
 
 /* Also for one that is all zero but for its mechanism. */

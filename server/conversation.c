@@ -177,11 +177,10 @@ static struct claim claim_of(const struct conversation *c)
 {
 	struct claim claim = {.peer = &c->peer, .mechanism = mechanism_name(c)};
 	if (c->mechanism == MECHANISM_KPOP) {
-		static const char *const none[] = {NULL};
 		claim.kerberos = true;
 		claim.name = c->kpop->principal;
 		claim.requested = c->tried;
-		claim.indicators = none;
+		claim.indicators = c->kpop->indicators.list;
 	} else {
 		const struct saslx_identity *identity = saslx_identity(c->exchange);
 		claim.kerberos = identity->kerberos;

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/identity.h"
 #include "server/conversation.h"
 #include "server/identity.h"
 #include "server/drop.h"
