@@ -88,7 +88,7 @@ static int decide(const struct config *config, const struct map_query *query, co
 	    mapping, query->principal, wanted, circumstances, tell, (void *)(uintptr_t)config, &result);
 	mapping_free(&mapping);
 	if (result.rule != NULL)
-		printf("%s:%d: ", config->file, result.rule->line);
+		printf("%s: ", config->file);
 	printf("%s%s\n", result.kind == MAPPING_REFUSED ? "refused: " : "", result.why);
 	if (result.kind == MAPPING_USER && wanted[0] != '\0')
 		return act(config, result.user, wanted, circumstances);

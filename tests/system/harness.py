@@ -181,9 +181,10 @@ class Server:
     count = 0
 
     def __init__(self, realm, users=8, start=True, disk=None, ports=("pop3", "pop3s", "kpop"), listener="",
-                 host="127.0.0.1", **options):
+                 host="127.0.0.1", sections="", **options):
         """disk: the size of a file system of its own, as mount(8) takes it; needs root. ports: the listeners;
-        listener: more keys for each of them, as they stand in the file; host: where to ask whether it serves."""
+        listener: more keys for each of them, as they stand in the file; host: where to ask whether it serves;
+        sections: more of the file, as it stands."""
         Server.count += 1
         self.realm = realm
         self.dir = WORK / f"server{Server.count}"
@@ -191,7 +192,7 @@ class Server:
         if disk:
             run("mount", "-t", "tmpfs", "-o", f"size={disk},mode=755", "kpopd-test", self.dir)
             atexit.register(run, "umount", "-l", self.dir, check=False)
-        self.ports, self.listener, self.host = ports, listener, host
+        self.ports, self.listener, self.host, self.sections = ports, listener, host, sections
         self.mail_root, self.state_dir = self.dir / "mail", self.dir / "state"
         self.conf, self.log = self.dir / "kpopd.conf", self.dir / "log"
         self.ca = self.dir / "ca.pem"
@@ -248,7 +249,7 @@ class Server:
             port = getattr(self, f"{name}_port")
             lines.append(f"listener {name} {{ protocol = {name} addresses = {{'127.0.0.1', '::1'}} port = {port} "
                          f"{self.listener} }}")
-        self.conf.write_text("\n".join(lines) + "\n")
+        self.conf.write_text("\n".join(lines) + "\n" + self.sections)
 
     def add_user(self, user, password=PASSWORD, plain=True):
         """A secret for user; plain also keeps what CRAM-MD5 and APOP need."""
