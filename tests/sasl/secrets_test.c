@@ -431,6 +431,19 @@ static bool told_iterations(struct secrets *reader, const char *user, const char
 	return strncmp(told(reader, user, SCRAM_SHA512), want, strlen(want)) == 0;
 }
 
+/* Of a password of nobody's; the least of several, since a busy machine adds to each. */
+static uint32_t least_cost(struct secrets *reader)
+{
+	uint32_t least = UINT32_MAX;
+
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(secrets_verify(reader, "carol", "x", 1), SECRETS_REFUSED);
+		if (secrets_cost_usecs(reader) < least)
+			least = secrets_cost_usecs(reader);
+	}
+	return least;
+}
+
 static void unknown_users_have_what_most_users_have(void **state)
 {
 	struct secrets_forms more = {.keys = SECRETS_ALL_KEYS, .iterations = 5000};
@@ -453,13 +466,11 @@ static void unknown_users_have_what_most_users_have(void **state)
 	assert_int_equal(secrets_set(writer, "a", "y", false), SECRETS_OK);
 	assert_true(told_iterations(reader, "a", "5000"));
 	/* And when most passwords are verified with a dear hash, so are those of nobody. */
-	assert_int_equal(secrets_verify(reader, "carol", "x", 1), SECRETS_REFUSED);
-	cheap = secrets_cost_usecs(reader);
+	cheap = least_cost(reader);
 	enter_hash(writer, "d", "$2b$09$ut3IHtWSAS0jkgp5Uwona.SSAkBa.qCwNlHDSlhqzC.dcMyGr4rJe");
 	enter_hash(writer, "e", "$2y$09$ut3IHtWSAS0jkgp5Uwona.SSAkBa.qCwNlHDSlhqzC.dcMyGr4rJe");
 	enter_hash(writer, "f", "$2a$09$ut3IHtWSAS0jkgp5Uwona.SSAkBa.qCwNlHDSlhqzC.dcMyGr4rJe");
-	assert_int_equal(secrets_verify(reader, "carol", "x", 1), SECRETS_REFUSED);
-	assert_true(secrets_cost_usecs(reader) > 3 * cheap);
+	assert_true(least_cost(reader) > 2 * cheap);
 	for (more.iterations = 1; more.iterations < 2000000; more.iterations += 1000000 - 2)
 		assert_int_equal(secrets_enter(writer, "g", "x", &more, SECRETS_ADD),
 		    more.iterations == 999999 ? SECRETS_OK : SECRETS_INVALID);
