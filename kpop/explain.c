@@ -285,7 +285,7 @@ static void advise_missing_name(const struct subject *subject)
 	const char *keytab = subject->explain->keytab;
 
 	if (subject->explain->trouble[0] != '\0')
-		append(subject->text, "keytab %s: %s", keytab, subject->explain->trouble);
+		append(subject->text, "keytab: %s", subject->explain->trouble);
 	else {
 		append(subject->text, "keytab %s has no key of it, but of", keytab);
 		list_names(subject);

@@ -19,42 +19,22 @@
 #include "kpop/apreq.h"
 #include "kpop/replay.h"
 #include "kpop/sendauth.h"
+#include "tests/kpop/kdc.h"
 
 enum { CODE_REPEAT = 34, CODE_NOT_US = 35, CODE_SKEW = 37, CODE_MSG_TYPE = 40, CODE_GENERIC = 60 };
 
-static char dir[] = "/tmp/apreq_test.XXXXXX";
-static char keytab[64], cache[64];
+static char cache[64];
 static const char *const services[] = {"pop", "pop3", NULL};
 static krb5_context context; /* the client's */
 static struct kpop_result result;
 
-static int realm(const char *verb)
-{
-	char command[PATH_MAX + 128];
-	snprintf(command, sizeof(command), "bash %s/tests/system/realm.sh %s %s >&2", getenv("KPOPD_SRCDIR"),
-	    verb, dir);
-	return system(command);
-}
-
 static int start_realm(void **state)
 {
-	(void)state;
-	char conf[64];
-	if (mkdtemp(dir) == NULL || realm("start") != 0)
+	if (kdc_start(state) != 0)
 		return -1;
-	snprintf(conf, sizeof(conf), "%s/krb5.conf", dir);
-	snprintf(keytab, sizeof(keytab), "%s/krb5.keytab", dir);
-	snprintf(cache, sizeof(cache), "%s/replay", dir);
-	return setenv("KRB5_CONFIG", conf, 1) != 0 || krb5_init_context(&context) != 0 ? -1 : 0;
-}
-
-static int stop_realm(void **state)
-{
-	(void)state;
-	char command[64];
-	krb5_free_context(context);
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	return realm("stop") != 0 || system(command) != 0 ? -1 : 0;
+	context = kdc_context();
+	snprintf(cache, sizeof(cache), "%s/replay", kdc_dir());
+	return 0;
 }
 
 static struct kpop *open_kpop(const char *with_keytab, const char *with_cache)
@@ -65,36 +45,6 @@ static struct kpop *open_kpop(const char *with_keytab, const char *with_cache)
 	if (kpop_open(&kpop, &config, why, sizeof(why)) != KPOP_OK)
 		fail_msg("%s", why);
 	return kpop;
-}
-
-/* A ticket of alice's for a service. */
-static krb5_creds get_creds(const char *service)
-{
-	krb5_creds creds;
-	krb5_principal alice;
-	krb5_get_init_creds_opt *options;
-	assert_int_equal(krb5_parse_name(context, "alice", &alice), 0);
-	assert_int_equal(krb5_get_init_creds_opt_alloc(context, &options), 0);
-	krb5_error_code code = krb5_get_init_creds_password(
-	    context, &creds, alice, "alice-krb", NULL, NULL, 0, service, options);
-	if (code != 0)
-		fail_msg("%s: %s", service, krb5_get_error_message(context, code));
-	krb5_get_init_creds_opt_free(context, options);
-	krb5_free_principal(context, alice);
-	return creds;
-}
-
-/* A fresh AP-REQ, as a client sends it: no checksum, no subkey. */
-static krb5_data make_request(krb5_creds *creds, krb5_flags options, krb5_auth_context *auth_r)
-{
-	krb5_auth_context auth = NULL;
-	krb5_data request;
-	assert_int_equal(krb5_mk_req_extended(context, &auth, options, NULL, creds, &request), 0);
-	if (auth_r != NULL)
-		*auth_r = auth;
-	else
-		krb5_auth_con_free(context, auth);
-	return request;
 }
 
 /* The KRB-ERROR in the reply: its code, and text in text_r. */
@@ -134,11 +84,11 @@ static void test_accepts(void **state)
 	    {"Emacs: pop3, mutual", "pop3/localhost", AP_OPTS_MUTUAL_REQUIRED},
 	};
 	static const uint8_t zero[4];
-	struct kpop *kpop = open_kpop(keytab, cache);
+	struct kpop *kpop = open_kpop(kdc_keytab(), cache);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		krb5_auth_context auth;
-		krb5_creds creds = get_creds(rows[i].service);
-		krb5_data request = make_request(&creds, rows[i].options, &auth);
+		krb5_creds creds = kdc_creds(rows[i].service);
+		krb5_data request = kdc_request(&creds, rows[i].options, &auth);
 		if (kpop_accept(kpop, request.data, request.length, &result) != KPOP_OK)
 			fail_msg("%s: %s", rows[i].sentence, result.why);
 		assert_string_equal(result.principal, "alice@KPOPD.TEST");
@@ -166,7 +116,7 @@ static void test_file_prefix(void **state)
 {
 	(void)state;
 	char name[80];
-	snprintf(name, sizeof(name), "FILE:%s", keytab);
+	snprintf(name, sizeof(name), "FILE:%s", kdc_keytab());
 	struct kpop *kpop = open_kpop(name, cache);
 	kpop_close(&kpop);
 }
@@ -175,9 +125,9 @@ static void test_file_prefix(void **state)
 static void test_replay(void **state)
 {
 	(void)state;
-	struct kpop *kpop = open_kpop(keytab, cache), *other = open_kpop(keytab, cache);
-	krb5_creds creds = get_creds("pop/localhost");
-	krb5_data request = make_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
+	struct kpop *kpop = open_kpop(kdc_keytab(), cache), *other = open_kpop(kdc_keytab(), cache);
+	krb5_creds creds = kdc_creds("pop/localhost");
+	krb5_data request = kdc_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
 
 	assert_int_equal(kpop_accept(kpop, request.data, request.length, &result), KPOP_OK);
 	assert_refused("the same acceptor", kpop_accept(kpop, request.data, request.length, &result),
@@ -186,7 +136,8 @@ static void test_replay(void **state)
 	    KPOP_REFUSED, CODE_REPEAT, "replay");
 	pid_t child = fork();
 	if (child == 0) {
-		struct kpop_config config = {.keytab = keytab, .replay_cache = cache, .services = services};
+		struct kpop_config config = {
+		    .keytab = kdc_keytab(), .replay_cache = cache, .services = services};
 		char why[512];
 		int got = kpop_open(&kpop, &config, why, sizeof(why));
 		_exit(got != KPOP_OK                                                             ? 1
@@ -197,12 +148,12 @@ static void test_replay(void **state)
 	assert_true(waitpid(child, &status, 0) == child && WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 7);
 	kpop_close(&kpop);
-	kpop = open_kpop(keytab, cache);
+	kpop = open_kpop(kdc_keytab(), cache);
 	assert_refused("after a restart", kpop_accept(kpop, request.data, request.length, &result),
 	    KPOP_REFUSED, CODE_REPEAT, "replay");
 	/* The ticket itself is good for another login. */
 	krb5_free_data_contents(context, &request);
-	request = make_request(&creds, 0, NULL);
+	request = kdc_request(&creds, 0, NULL);
 	assert_int_equal(kpop_accept(kpop, request.data, request.length, &result), KPOP_OK);
 
 	krb5_free_data_contents(context, &request);
@@ -215,10 +166,10 @@ static void test_other_services(void **state)
 {
 	(void)state;
 	static const char *const names[] = {"imap/localhost", "krbtgt/KPOPD.TEST"};
-	struct kpop *kpop = open_kpop(keytab, cache);
+	struct kpop *kpop = open_kpop(kdc_keytab(), cache);
 	for (size_t i = 0; i < 2; i++) {
-		krb5_creds creds = get_creds(names[i]);
-		krb5_data request = make_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
+		krb5_creds creds = kdc_creds(names[i]);
+		krb5_data request = kdc_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
 		int got = kpop_accept(kpop, request.data, request.length, &result);
 		assert_refused(names[i], got, KPOP_REFUSED, CODE_NOT_US, "");
 		krb5_free_data_contents(context, &request);
@@ -231,12 +182,12 @@ static void test_services_of_the_site(void **state)
 {
 	(void)state;
 	static const char *const only_pop[] = {"pop", NULL};
-	struct kpop_config config = {.keytab = keytab, .replay_cache = cache, .services = only_pop};
+	struct kpop_config config = {.keytab = kdc_keytab(), .replay_cache = cache, .services = only_pop};
 	struct kpop *kpop;
 	char why[512];
 	assert_int_equal(kpop_open(&kpop, &config, why, sizeof(why)), KPOP_OK);
-	krb5_creds creds = get_creds("pop3/localhost");
-	krb5_data request = make_request(&creds, 0, NULL);
+	krb5_creds creds = kdc_creds("pop3/localhost");
+	krb5_data request = kdc_request(&creds, 0, NULL);
 	int got = kpop_accept(kpop, request.data, request.length, &result);
 	assert_refused("pop3 where only pop is wanted", got, KPOP_REFUSED, CODE_NOT_US, "");
 	krb5_free_data_contents(context, &request);
@@ -252,15 +203,15 @@ static void test_skew(void **state)
 		int secs;
 		const char *side;
 	} rows[] = {{"a clock far ahead", 400, "ahead of"}, {"a clock far behind", -400, "behind"}};
-	struct kpop *kpop = open_kpop(keytab, cache);
-	krb5_creds creds = get_creds("pop/localhost");
+	struct kpop *kpop = open_kpop(kdc_keytab(), cache);
+	krb5_creds creds = kdc_creds("pop/localhost");
 	creds.times.starttime -= 1000; /* for the client's own library only */
 	for (size_t i = 0; i < 2; i++) {
 		char text[256];
 		long secs;
 		assert_int_equal(
 		    krb5_set_real_time(context, (krb5_timestamp)time(NULL) + rows[i].secs, 0), 0);
-		krb5_data request = make_request(&creds, 0, NULL);
+		krb5_data request = kdc_request(&creds, 0, NULL);
 		int got = kpop_accept(kpop, request.data, request.length, &result);
 		assert_int_equal(krb5_set_real_time(context, (krb5_timestamp)time(NULL), 0), 0);
 		assert_refused(rows[i].sentence, got, KPOP_REFUSED, CODE_SKEW, "clock skew");
@@ -278,18 +229,18 @@ static void test_lost_cache(void **state)
 {
 	(void)state;
 	char path[80];
-	snprintf(path, sizeof(path), "%s/new", dir);
-	krb5_creds creds = get_creds("pop/localhost");
+	snprintf(path, sizeof(path), "%s/new", kdc_dir());
+	krb5_creds creds = kdc_creds("pop/localhost");
 	creds.times.starttime -= 1000;
 	assert_int_equal(krb5_set_real_time(context, (krb5_timestamp)time(NULL) - 30, 0), 0);
-	krb5_data request = make_request(&creds, 0, NULL);
+	krb5_data request = kdc_request(&creds, 0, NULL);
 	assert_int_equal(krb5_set_real_time(context, (krb5_timestamp)time(NULL), 0), 0);
-	struct kpop *kpop = open_kpop(keytab, path);
+	struct kpop *kpop = open_kpop(kdc_keytab(), path);
 	replay_make(path);
 	assert_refused("from before the cache", kpop_accept(kpop, request.data, request.length, &result),
 	    KPOP_REFUSED, CODE_SKEW, "older than the replay cache");
 	krb5_free_data_contents(context, &request);
-	request = make_request(&creds, 0, NULL);
+	request = kdc_request(&creds, 0, NULL);
 	assert_int_equal(kpop_accept(kpop, request.data, request.length, &result), KPOP_OK);
 	/* Deleted while we run: what it had seen is refused by its age. */
 	sleep(2);
@@ -307,17 +258,17 @@ static void test_cache_trouble(void **state)
 {
 	(void)state;
 	char missing[80];
-	snprintf(missing, sizeof(missing), "%s/none/replay", dir);
-	const char *const paths[] = {missing, dir, "/dev/full"};
-	krb5_creds creds = get_creds("pop/localhost");
+	snprintf(missing, sizeof(missing), "%s/none/replay", kdc_dir());
+	const char *const paths[] = {missing, kdc_dir(), "/dev/full"};
+	krb5_creds creds = kdc_creds("pop/localhost");
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		krb5_data request = make_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
-		struct kpop *kpop = open_kpop(keytab, paths[i]);
+		krb5_data request = kdc_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
+		struct kpop *kpop = open_kpop(kdc_keytab(), paths[i]);
 		int got = kpop_accept(kpop, request.data, request.length, &result);
 		assert_refused(paths[i], got, KPOP_TEMP, CODE_GENERIC, "replay cache");
 		kpop_close(&kpop);
 		/* Our trouble was not the client's: the same request is good where the cache works. */
-		kpop = open_kpop(keytab, cache);
+		kpop = open_kpop(kdc_keytab(), cache);
 		assert_int_equal(kpop_accept(kpop, request.data, request.length, &result), KPOP_OK);
 		kpop_close(&kpop);
 		krb5_free_data_contents(context, &request);
@@ -328,9 +279,9 @@ static void test_cache_trouble(void **state)
 static void test_truncated(void **state)
 {
 	(void)state;
-	struct kpop *kpop = open_kpop(keytab, cache);
-	krb5_creds creds = get_creds("pop/localhost");
-	krb5_data request = make_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
+	struct kpop *kpop = open_kpop(kdc_keytab(), cache);
+	krb5_creds creds = kdc_creds("pop/localhost");
+	krb5_data request = kdc_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
 	for (unsigned len = 0; len < request.length; len++) {
 		char text[256];
 		char *copy =
@@ -351,11 +302,11 @@ static void test_truncated(void **state)
 static void test_flipped(void **state)
 {
 	(void)state;
-	struct kpop *kpop = open_kpop(keytab, cache);
-	krb5_creds creds = get_creds("pop/localhost");
+	struct kpop *kpop = open_kpop(kdc_keytab(), cache);
+	krb5_creds creds = kdc_creds("pop/localhost");
 	unsigned accepted = 0, tried = 0;
 	for (unsigned at = 0;; at++, tried++) {
-		krb5_data request = make_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
+		krb5_data request = kdc_request(&creds, AP_OPTS_MUTUAL_REQUIRED, NULL);
 		if (at >= request.length) {
 			krb5_free_data_contents(context, &request);
 			break;
@@ -398,7 +349,7 @@ static void test_garbage(void **state)
 	    {"the most that may come", large, sizeof(large) - 1, -1},
 	    {"more than may come", large, sizeof(large), CODE_MSG_TYPE},
 	};
-	struct kpop *kpop = open_kpop(keytab, cache);
+	struct kpop *kpop = open_kpop(kdc_keytab(), cache);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		char text[256];
 		int got = kpop_accept(kpop, rows[i].octets, rows[i].len, &result);
@@ -411,22 +362,6 @@ static void test_garbage(void **state)
 }
 
 /* A keytab of our own making: one key of service in enctype. */
-static void make_keytab(const char *path, const char *service, krb5_enctype enctype, krb5_kvno kvno)
-{
-	krb5_keytab file;
-	krb5_keytab_entry entry = {.vno = kvno};
-	char name[128];
-
-	unlink(path);
-	snprintf(name, sizeof(name), "WRFILE:%s", path);
-	assert_int_equal(krb5_kt_resolve(context, name, &file), 0);
-	assert_int_equal(krb5_parse_name(context, service, &entry.principal), 0);
-	assert_int_equal(krb5_c_make_random_key(context, enctype, &entry.key), 0);
-	assert_int_equal(krb5_kt_add_entry(context, file, &entry), 0);
-	krb5_free_keytab_entry_contents(context, &entry);
-	krb5_kt_close(context, file);
-}
-
 static void test_keytabs(void **state)
 {
 	(void)state;
@@ -449,7 +384,7 @@ static void test_keytabs(void **state)
 		{"no usable key", "pop4/"}},
 	};
 	char path[80], why[512];
-	snprintf(path, sizeof(path), "%s/other.keytab", dir);
+	snprintf(path, sizeof(path), "%s/other.keytab", kdc_dir());
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct kpop_config config = {.keytab = path, .replay_cache = cache, .services = services};
 		struct kpop *kpop;
@@ -458,7 +393,7 @@ static void test_keytabs(void **state)
 			FILE *file = fopen(path, "w");
 			assert_true(file != NULL && fwrite("\5\2", 1, 2, file) == 2 && fclose(file) == 0);
 		} else if (rows[i].service[0] != '\0') {
-			make_keytab(path, rows[i].service, rows[i].enctype, 3);
+			kdc_make_keytab(path, rows[i].service, rows[i].enctype, 3);
 		}
 		int got = kpop_open(&kpop, &config, why, sizeof(why));
 		if (got != KPOP_NO_KEYTAB || kpop != NULL || strstr(why, rows[i].want[0]) == NULL ||
@@ -473,12 +408,12 @@ static void test_stale_keys(void **state)
 {
 	(void)state;
 	char path[80];
-	snprintf(path, sizeof(path), "%s/stale.keytab", dir);
-	krb5_creds creds = get_creds("pop/localhost");
+	snprintf(path, sizeof(path), "%s/stale.keytab", kdc_dir());
+	krb5_creds creds = kdc_creds("pop/localhost");
 	for (krb5_kvno kvno = 1; kvno <= 2; kvno++) {
-		make_keytab(path, "pop/localhost", ENCTYPE_AES256_CTS_HMAC_SHA1_96, kvno);
+		kdc_make_keytab(path, "pop/localhost", ENCTYPE_AES256_CTS_HMAC_SHA1_96, kvno);
 		struct kpop *kpop = open_kpop(path, cache);
-		krb5_data request = make_request(&creds, 0, NULL);
+		krb5_data request = kdc_request(&creds, 0, NULL);
 		int got = kpop_accept(kpop, request.data, request.length, &result);
 		assert_refused("a stale keytab", got, KPOP_REFUSED, CODE_NOT_US, "");
 		krb5_free_data_contents(context, &request);
@@ -505,5 +440,5 @@ int main(void)
 	    cmocka_unit_test(test_keytabs),
 	    cmocka_unit_test(test_stale_keys),
 	};
-	return cmocka_run_group_tests(tests, start_realm, stop_realm);
+	return cmocka_run_group_tests(tests, start_realm, kdc_stop);
 }

@@ -56,6 +56,64 @@ static void test_leash(void **state)
 	assert_int_equal(end_of(&child), 12);
 }
 
+/* A front's child: says what it heard of. */
+static void listener(void *arg, int leash)
+{
+	struct offers offers = {.tls = true};
+	struct pollfd pfd = {.fd = leash, .events = POLLIN};
+	const bool *is_front = arg;
+	enum leash_word word;
+	do
+		poll(&pfd, 1, -1);
+	while ((word = child_hear(leash, *is_front ? &offers : NULL)) == LEASH_NOTHING);
+	bool right = offers.mechanisms == 0x12345678 && offers.kpop && !offers.passwords && offers.tls;
+	_exit(word == LEASH_OFFERS ? right ? 21 : 22 : word == LEASH_GONE ? 23 : 24);
+}
+
+static void test_offers(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *sentence;
+		bool is_front;
+		int want;
+	} rows[] = {
+	    {"a front takes offers as they were sent, and keeps its certificate", true, 21},
+	    {"another child ends when it is sent offers", false, 23},
+	};
+	const struct offers offers = {.mechanisms = 0x12345678, .kpop = true};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct child child;
+		bool is_front = rows[i].is_front;
+		assert_int_equal(child_start(&child, listener, &is_front), 0);
+		assert_int_equal(offers_send(child.leash, MSG_PARENT_OFFERS, &offers), MSG_OK);
+		int got = end_of(&child);
+		if (got != rows[i].want)
+			fail_msg("%s: %d", rows[i].sentence, got);
+		child_cut(&child);
+	}
+}
+
+static void test_ping(void **state)
+{
+	(void)state;
+	struct child child;
+	bool is_front = false;
+	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
+	struct msg msg;
+	assert_int_equal(child_start(&child, listener, &is_front), 0);
+	struct pollfd pfd = {.fd = child.leash, .events = POLLIN};
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(msg_send(child.leash, MSG_PARENT_PING, NULL, 0, -1), MSG_OK);
+		assert_int_equal(poll(&pfd, 1, 10000), 1);
+		assert_int_equal(msg_recv(child.leash, MSG_AT_PARENT, buf, sizeof buf, &msg), MSG_OK);
+		assert_int_equal(msg.type, MSG_CHILD_ALIVE);
+	}
+	child_retire(&child);
+	assert_int_equal(end_of(&child), 24);
+	child_cut(&child);
+}
+
 /* A middle process that dies takes its own child with it, though nobody signals it. */
 static void middle(void *arg, int leash)
 {
@@ -143,6 +201,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_leash),
+	    cmocka_unit_test(test_offers),
+	    cmocka_unit_test(test_ping),
 	    cmocka_unit_test(test_orphans_end),
 	    cmocka_unit_test(test_keep),
 	    cmocka_unit_test(test_backoff),

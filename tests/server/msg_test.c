@@ -56,6 +56,9 @@ static void test_hostile_datagrams(void **state)
 		MSG_BAD},
 	    {"more than a message may hold", MSG_FRONT_COMMIT, 0, LIMIT_MSG_OCTETS + 8, LIMIT_MSG_OCTETS + 8,
 		0, MSG_AT_STORE_OPEN, MSG_BAD},
+	    {"OFFERS to a front", MSG_PARENT_OFFERS, 0, 5, 5, 0, MSG_AT_CHILD | MSG_AT_FRONT_CHILD, MSG_OK},
+	    {"OFFERS to a child that offers nothing", MSG_PARENT_OFFERS, 0, 5, 5, 0, MSG_AT_CHILD, MSG_BAD},
+	    {"OFFERS to a parent", MSG_PARENT_OFFERS, 0, 5, 5, 0, MSG_AT_PARENT, MSG_BAD},
 	    {"the largest COMMIT", MSG_FRONT_COMMIT, 0, LIMIT_MSG_MARKS_OCTETS, LIMIT_MSG_MARKS_OCTETS, 0,
 		MSG_AT_STORE_OPEN, MSG_OK},
 	};
