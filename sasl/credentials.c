@@ -14,6 +14,7 @@
 enum { VERSION_1 = 1, VERSION_2 = 2 };
 enum { PART_KEYS = 1, PART_HASH = 16, PART_PASSWORD = 17 };
 #define VERSION_1_HAS_PASSWORD 1
+#define VERSION_2_CHOSEN 1
 
 static int make_keys(
     enum scram_hash hash, uint32_t iterations, const char *prepared_secret, struct scramkeys *keys)
@@ -49,6 +50,7 @@ int credentials_make(
 		errno = EIO;
 		return SECRETS_TEMP;
 	}
+	record_r->chosen = forms->chosen;
 	record_r->plain = forms->plain;
 	if (forms->plain)
 		memcpy(record_r->password_secret, password_secret, len + 1);
@@ -111,6 +113,16 @@ int credentials_main_hash(const struct credentials *record)
 	return -1;
 }
 
+unsigned credentials_keys(const struct credentials *record)
+{
+	unsigned keys = 0;
+
+	for (int hash = 0; hash < SCRAM_HASH_COUNT; hash++)
+		if (record->keys[hash].iterations != 0)
+			keys |= 1u << hash;
+	return keys;
+}
+
 static uint8_t *put(uint8_t *at, const void *bytes, size_t len)
 {
 	memcpy(at, bytes, len);
@@ -144,7 +156,7 @@ size_t credentials_encode(const struct credentials *record, uint8_t *bytes_r)
 	size_t len;
 
 	*at++ = VERSION_2;
-	*at++ = 0;
+	*at++ = record->chosen ? VERSION_2_CHOSEN : 0;
 	for (int hash = 0; hash < SCRAM_HASH_COUNT; hash++)
 		if (record->keys[hash].iterations != 0)
 			at = put_keys(at, (enum scram_hash)hash, &record->keys[hash]);
@@ -249,9 +261,10 @@ static void decode_part(struct reader *part, uint32_t type, struct credentials *
 
 static void decode_2(struct reader *reader, struct credentials *record_r)
 {
-	uint32_t last = 0;
+	uint32_t last = 0, flags = get_number(reader, 1);
 
-	reader->bad = reader->bad || get_number(reader, 1) != 0;
+	record_r->chosen = flags == VERSION_2_CHOSEN;
+	reader->bad = reader->bad || flags > VERSION_2_CHOSEN;
 	while (!reader->bad && reader->left != 0) {
 		uint32_t type = get_number(reader, 1), len = get_number(reader, 2);
 		struct reader part = {reader->at, len, false};

@@ -5,11 +5,9 @@
  *
  * For secrets.c, and for the import of kpopctl, which fills records from other programs' files; nobody
  * else sees a stored octet. Integers in network order. Version 2, which is written:
- *   u8 version, u8 0, then parts in rising order of type, each u8 type, u16 length, octets:
- *   1, 2, 3  SCRAM keys of SHA-1, SHA-256, SHA-512: u32 iterations, u8 length of the salt, salt,
- *            StoredKey, ServerKey
- *   16       a password hash as text (passhash.h)
- *   17       the password itself
+ *   u8 version, u8 flags (1: keys were left out on purpose), then parts in rising order of type, each u8
+ * type, u16 length, octets: 1, 2, 3  SCRAM keys of SHA-1, SHA-256, SHA-512: u32 iterations, u8 length of the
+ * salt, salt, StoredKey, ServerKey 16       a password hash as text (passhash.h) 17       the password itself
  *   At least one of 1, 2, 3 and 16 is there. A type that is not known spoils the record.
  * Version 1, which is read for ever:
  *   u8 version, u8 flags (1: has the password itself), u32 iterations,
@@ -39,6 +37,7 @@
 struct credentials {
 	struct scramkeys keys[SCRAM_HASH_COUNT];
 	char hash[PASSHASH_OCTETS + 1]; /* "": none */
+	bool chosen; /* which keys there are; else it is not the user's fault when some are missing */
 	bool plain;
 	char password_secret[SECRETS_PASSWORD_OCTETS + 1];
 };
@@ -57,6 +56,9 @@ int credentials_fake(
     struct credentials *record_r, const uint8_t *file_key_secret, uint32_t iterations, const char *user);
 /* The keys a password is verified with: SHA-256 when they are there. -1: no keys. */
 int credentials_main_hash(const struct credentials *record);
+
+/* Which keys there are, as bits. */
+unsigned credentials_keys(const struct credentials *record);
 
 /* The octets stored; bytes_r has CREDENTIALS_OCTETS. */
 size_t credentials_encode(const struct credentials *record, uint8_t *bytes_r);

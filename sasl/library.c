@@ -306,19 +306,25 @@ void saslx_done(void)
 static const char scram[] = "SCRAM-";
 
 /* Whether the secrets have keys of this SCRAM's hash. */
-static bool keys_kept(const char *mechanism)
+static bool keys_kept(const char *mechanism, enum scram_hash *hash_r)
 {
 	char base[ATTEMPT_MECHANISM_OCTETS];
-	const char *hash = base_name(mechanism, base) + sizeof(scram) - 1;
 
-	for (int i = 0; i < SCRAM_HASH_COUNT; i++)
-		if (strcasecmp(hash, scramkeys_name((enum scram_hash)i)) == 0)
-			return true;
-	return false;
+	return scramkeys_find(base_name(mechanism, base) + sizeof(scram) - 1, hash_r) == 0;
+}
+
+/* Clients take the strongest mechanism there is, and do not try another. */
+static bool all_have_keys(const char *mechanism)
+{
+	enum scram_hash hash;
+
+	return keys_kept(mechanism, &hash) && (secrets_keys(library.config.secrets) & 1u << hash) != 0;
 }
 
 bool saslx_usable(const char *mechanism)
 {
+	enum scram_hash hash;
+
 	if (!library.ready)
 		return false;
 	/* APOP is no SASL mechanism; it needs what CRAM-MD5 needs, but no plug-in. */
@@ -331,7 +337,7 @@ bool saslx_usable(const char *mechanism)
 	case SCREEN_GS2:
 		return library.acceptor != NULL;
 	case SCREEN_SCRAM:
-		return library.config.secrets != NULL && keys_kept(mechanism);
+		return library.config.secrets != NULL && keys_kept(mechanism, &hash);
 	case SCREEN_CRAM_MD5:
 		return library.config.secrets != NULL;
 	case SCREEN_PLAIN:
@@ -368,6 +374,7 @@ bool saslx_works(const char *mechanism)
 		return library.ready && (stored || asks_others());
 	switch (screen_kind(mechanism)) {
 	case SCREEN_SCRAM:
+		return stored && saslx_usable(mechanism) && all_have_keys(mechanism);
 	case SCREEN_CRAM_MD5:
 		return stored && saslx_usable(mechanism);
 	case SCREEN_PLAIN:

@@ -175,6 +175,19 @@ static MDB_val usual_key(void)
 	return (MDB_val){.mv_data = name, .mv_size = 1};
 }
 
+/* In a new file users will have all keys; one without this entry is old. */
+static int make_usual(MDB_txn *txn, MDB_dbi dbi)
+{
+	uint8_t bytes[USUAL_OCTETS];
+	struct usual usual;
+	MDB_val key = usual_key(), value = {.mv_data = bytes};
+
+	usual_default(&usual);
+	usual.keys = SECRETS_ALL_KEYS;
+	value.mv_size = usual_encode(&usual, bytes);
+	return mdb_put(txn, dbi, &key, &value, 0);
+}
+
 /* The key is made once, in the same transaction that finds it missing. */
 static int make_key(struct secretfile *file)
 {
@@ -190,6 +203,8 @@ static int make_key(struct secretfile *file)
 		return rc;
 	rc = mdb_put(txn, dbi, &key, &value, MDB_NOOVERWRITE);
 	OPENSSL_cleanse(bytes, sizeof(bytes));
+	if (rc == 0)
+		rc = make_usual(txn, dbi);
 	if (rc != 0) {
 		mdb_txn_abort(txn);
 		return rc == MDB_KEYEXIST ? 0 : rc;

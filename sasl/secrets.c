@@ -16,7 +16,7 @@
 #include "usual.h"
 
 /* While there are no more users, each change is followed by a look at what is usual: that is quick. */
-#define SETTLED_AT_ONCE_COUNT 1000
+#define SETTLED_AT_ONCE_COUNT 10000
 
 struct secrets {
 	struct secretfile *file;
@@ -110,7 +110,10 @@ int secrets_enter(struct secrets *secrets, const char *user, const char *passwor
 	if (rc == SECRETS_OK)
 		rc = secrets_enter_many(secrets, &(struct secrets_entry){user, &record}, 1, how, &failed);
 	credentials_clear(&record);
-	if (rc == SECRETS_OK)
+	/* A user without keys that others have had so far changes what may be offered. */
+	if (rc == SECRETS_OK && !forms->chosen && (secrets_keys(secrets) & ~forms->keys) != 0)
+		secrets_settle(secrets);
+	else if (rc == SECRETS_OK)
 		settle_few(secrets);
 	return rc;
 }
@@ -238,6 +241,17 @@ uint32_t secrets_iterations(struct secrets *secrets)
 		iterations = found.usual.iterations;
 	found_clear(&found);
 	return iterations;
+}
+
+unsigned secrets_keys(struct secrets *secrets)
+{
+	struct found found;
+	unsigned keys = SECRETS_ALL_KEYS;
+
+	if (find(secrets, "", &found) == SECRETS_OK)
+		keys = found.usual.keys;
+	found_clear(&found);
+	return keys;
 }
 
 static int count_user(void *arg, const char *user, const struct credentials *record)

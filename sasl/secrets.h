@@ -51,6 +51,7 @@ struct secrets_forms {
 	unsigned keys;       /* bits, at least one */
 	uint32_t iterations; /* 0: what is usual in the file */
 	bool plain;          /* the password itself, too */
+	bool chosen;         /* keys that are left out are so for a reason: see secrets_keys */
 };
 enum secrets_entering {
 	SECRETS_ADD = 0, /* SECRETS_EXISTS when the user is there */
@@ -64,6 +65,12 @@ int secrets_enter(struct secrets *secrets, const char *user, const char *passwor
 int secrets_add(struct secrets *secrets, const char *user, const char *password_secret, bool plain);
 int secrets_set(struct secrets *secrets, const char *user, const char *password_secret, bool plain);
 int secrets_delete(struct secrets *secrets, const char *user); /* _NO_USER, _TEMP */
+/*
+ * The keys that all users with keys have, but for those whose keys were chosen; all of them when there are no
+ * users. Mechanisms of others are better not offered: a client takes the strongest, and its user might
+ * have no keys for it. The bits of secrets_forms; when the file cannot be read, all.
+ */
+unsigned secrets_keys(struct secrets *secrets);
 /* The iterations that are usual in the file. 0: it cannot be read; errno. */
 uint32_t secrets_iterations(struct secrets *secrets);
 
@@ -76,8 +83,8 @@ struct secrets_entry {
 int secrets_enter_many(struct secrets *secrets, const struct secrets_entry *entries, size_t count,
     enum secrets_entering how, size_t *failed_r);
 /*
- * Looks through all records and notes what is usual. What changes single users does it while they are few;
- * whoever enters many calls it at the end. _TEMP.
+ * Looks through all records and notes what is usual. What changes single users does it while they are few, or
+ * when it matters; whoever enters many calls it at the end. _TEMP.
  */
 int secrets_settle(struct secrets *secrets);
 

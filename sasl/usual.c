@@ -8,6 +8,7 @@
 void usual_default(struct usual *usual_r)
 {
 	memset(usual_r, 0, sizeof(*usual_r));
+	usual_r->keys = 1u << SCRAM_SHA1 | 1u << SCRAM_SHA256;
 	usual_r->iterations = SECRETS_ITERATIONS_COUNT;
 }
 
@@ -16,6 +17,7 @@ size_t usual_encode(const struct usual *usual, uint8_t *bytes_r)
 	size_t len = strlen(usual->hash), at = 0;
 
 	bytes_r[at++] = ENTRY_VERSION;
+	bytes_r[at++] = (uint8_t)usual->keys;
 	for (int shift = 24; shift >= 0; shift -= 8)
 		bytes_r[at++] = (uint8_t)(usual->iterations >> shift);
 	memcpy(bytes_r + at, usual->hash, len);
@@ -27,11 +29,12 @@ bool usual_decode(struct usual *usual_r, const void *bytes, size_t len)
 	const uint8_t *at = bytes;
 
 	usual_default(usual_r);
-	if (len < 5 || len > USUAL_OCTETS || at[0] != ENTRY_VERSION)
+	if (len < 6 || len > USUAL_OCTETS || at[0] != ENTRY_VERSION)
 		return false;
-	usual_r->iterations = (uint32_t)at[1] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 8 | at[4];
-	memcpy(usual_r->hash, at + 5, len - 5);
-	if (usual_r->iterations >= SECRETS_ITERATIONS_COUNT &&
+	usual_r->keys = at[1];
+	usual_r->iterations = (uint32_t)at[2] << 24 | (uint32_t)at[3] << 16 | (uint32_t)at[4] << 8 | at[5];
+	memcpy(usual_r->hash, at + 6, len - 6);
+	if (usual_r->keys <= SECRETS_ALL_KEYS && usual_r->iterations >= SECRETS_ITERATIONS_COUNT &&
 	    usual_r->iterations <= SECRETS_ITERATIONS_MAX_COUNT &&
 	    (usual_r->hash[0] == '\0' || passhash_wrong(usual_r->hash) == NULL))
 		return true;
@@ -60,8 +63,13 @@ static void count_one(struct usual_class *classes, uint32_t iterations, const ch
 void usual_count_add(struct usual_count *count, const struct credentials *record)
 {
 	int main_hash = credentials_main_hash(record);
+	unsigned keys = credentials_keys(record);
 	char blank[PASSHASH_OCTETS + 1] = "";
 
+	count->users++;
+	count->with_keys += keys != 0;
+	if (keys != 0 && !record->chosen)
+		count->missing |= SECRETS_ALL_KEYS & ~keys;
 	if (main_hash >= 0 && record->keys[main_hash].iterations >= SECRETS_ITERATIONS_COUNT)
 		count_one(count->iterations, record->keys[main_hash].iterations, "");
 	if (main_hash >= 0 || passhash_blank(record->hash, blank) == 0)
@@ -88,10 +96,13 @@ bool usual_settle(const struct usual_count *count, struct usual *usual)
 {
 	const struct usual_class *iterations = larger(count->iterations, usual->iterations, ""),
 				 *hash = larger(count->hashes, 0, usual->hash);
+	unsigned keys = count->users != 0 && count->with_keys == 0 ? 0 : SECRETS_ALL_KEYS & ~count->missing;
+	bool changed = iterations != NULL || hash != NULL || keys != usual->keys;
 
+	usual->keys = keys;
 	if (iterations != NULL)
 		usual->iterations = iterations->iterations;
 	if (hash != NULL)
 		memcpy(usual->hash, hash->hash, sizeof(usual->hash));
-	return iterations != NULL || hash != NULL;
+	return changed;
 }

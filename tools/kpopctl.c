@@ -187,6 +187,7 @@ static unsigned take_common(int c, struct options *options)
 		break;
 	case OPTION_KEYS:
 		options->forms.keys = read_keys(optarg);
+		options->forms.chosen = true;
 		break;
 	case OPTION_FORMAT:
 		options->import.format = read_format(optarg);

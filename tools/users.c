@@ -89,17 +89,49 @@ static int store(const struct config *config, const struct options *options, enu
 	return status;
 }
 
-int users_add(const struct config *config, const struct options *options)
+/* Which keys all users have; before there is a file, all of them. */
+static unsigned common_keys(const struct config *config)
+{
+	char path[PATH_MAX];
+	struct secrets *secrets;
+	unsigned keys = SECRETS_ALL_KEYS;
+
+	if (secrets_open(&secrets, config_path(config, CONFIG_SECRETS, path), false) == SECRETS_OK)
+		keys = secrets_keys(secrets);
+	secrets_close(&secrets);
+	return keys;
+}
+
+/* What the server offers may change with its users. */
+static int changing(const struct config *config, const struct options *options,
+    int (*change)(const struct config *config, const struct options *options))
+{
+	unsigned before = common_keys(config), after;
+	int status = change(config, options);
+
+	after = common_keys(config);
+	for (int hash = 0; hash < SCRAM_HASH_COUNT; hash++)
+		if (((before ^ after) & 1u << hash) != 0)
+			fprintf(stderr,
+			    "kpopctl: SCRAM-%s will %s offered from the server's next reload: %s\n",
+			    scramkeys_name((enum scram_hash)hash),
+			    (after & 1u << hash) != 0 ? "be" : "no longer be",
+			    (after & 1u << hash) != 0 ? "all users have keys for it"
+						      : "not all users have keys for it");
+	return status;
+}
+
+static int add(const struct config *config, const struct options *options)
 {
 	return store(config, options, SECRETS_ADD);
 }
 
-int users_passwd(const struct config *config, const struct options *options)
+static int passwd(const struct config *config, const struct options *options)
 {
 	return store(config, options, SECRETS_REPLACE);
 }
 
-int users_del(const struct config *config, const struct options *options)
+static int del(const struct config *config, const struct options *options)
 {
 	struct secrets *secrets = open_secrets(config, true);
 	int status;
@@ -109,6 +141,21 @@ int users_del(const struct config *config, const struct options *options)
 	status = report(config, secrets_delete(secrets, options->operand), options->operand);
 	secrets_close(&secrets);
 	return status;
+}
+
+int users_add(const struct config *config, const struct options *options)
+{
+	return changing(config, options, add);
+}
+
+int users_passwd(const struct config *config, const struct options *options)
+{
+	return changing(config, options, passwd);
+}
+
+int users_del(const struct config *config, const struct options *options)
+{
+	return changing(config, options, del);
 }
 
 /* "SCRAM-SHA-256,password", in the order of a record. */
@@ -210,7 +257,7 @@ static struct secrets *open_for_import(const struct config *config, bool writer)
 	return open_secrets(config, writer);
 }
 
-int users_import(const struct config *config, const struct options *options)
+static int import_users(const struct config *config, const struct options *options)
 {
 	struct import_options import = options->import;
 
@@ -218,4 +265,9 @@ int users_import(const struct config *config, const struct options *options)
 	import.open = open_for_import;
 	import.config = config;
 	return flushed(import_run(options->operand, &import));
+}
+
+int users_import(const struct config *config, const struct options *options)
+{
+	return changing(config, options, import_users);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <lmdb.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -113,7 +114,8 @@ static void scram_examples_of_the_rfcs(void **state)
 	}
 }
 
-static const struct secrets_forms all_forms = {SECRETS_ALL_KEYS, SECRETS_ITERATIONS_COUNT, true};
+static const struct secrets_forms all_forms = {
+    .keys = SECRETS_ALL_KEYS, .iterations = SECRETS_ITERATIONS_COUNT, .plain = true};
 
 /* Everything a record can have, each as long as it can be. */
 static void make_full(struct credentials *made)
@@ -234,6 +236,79 @@ static void records_of_the_first_release_are_read(void **state)
 	assert_int_equal(secrets_plain(reader, "old", plain), SECRETS_OK);
 	assert_string_equal(plain, "pencil");
 	secrets_close(&reader);
+}
+
+static const char bcrypt[] = "$2y$05$ut3IHtWSAS0jkgp5Uwona.SSAkBa.qCwNlHDSlhqzC.dcMyGr4rJe"; /* of sesam */
+
+/* As an import does it. */
+static void enter_hash(struct secrets *writer, const char *user, const char *hash)
+{
+	struct credentials record = {.plain = false};
+	size_t failed;
+
+	strcpy(record.hash, hash);
+	assert_int_equal(
+	    secrets_enter_many(writer, &(struct secrets_entry){user, &record}, 1, SECRETS_EITHER, &failed),
+	    SECRETS_OK);
+	assert_int_equal(secrets_settle(writer), SECRETS_OK);
+}
+
+/* Files of the first release had no such entry. */
+static void remove_usual(void)
+{
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	MDB_val key = {.mv_data = (char[]){'d'}, .mv_size = 1};
+
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, NULL, 0, &dbi), 0);
+	assert_int_equal(mdb_del(txn, dbi, &key, NULL), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+}
+
+/* Else a client would take a mechanism for which its user has no keys. */
+static void keys_that_all_users_have_are_known(void **state)
+{
+	const struct secrets_forms sha1 = {.keys = 1u << SCRAM_SHA1, .chosen = true};
+	const struct secrets_forms sha256 = {.keys = 1u << SCRAM_SHA256};
+	struct secretfile_entry entries[] = {{.user = "old"}, {.user = "older"}};
+	const unsigned old_keys = 1u << SCRAM_SHA1 | 1u << SCRAM_SHA256;
+	struct secretfile *file;
+	struct secrets *writer = writer_open();
+
+	(void)state;
+	assert_int_equal(secrets_keys(writer), SECRETS_ALL_KEYS);
+	enter_hash(writer, "hashed", bcrypt);
+	assert_int_equal(secrets_keys(writer), 0);
+	assert_int_equal(secrets_add(writer, "alice", "x", false), SECRETS_OK);
+	assert_int_equal(secrets_keys(writer), SECRETS_ALL_KEYS);
+	assert_int_equal(secrets_enter(writer, "bob", "x", &sha1, SECRETS_ADD), SECRETS_OK);
+	assert_int_equal(secrets_keys(writer), SECRETS_ALL_KEYS);
+	assert_int_equal(secrets_enter(writer, "carol", "x", &sha256, SECRETS_ADD), SECRETS_OK);
+	assert_int_equal(secrets_keys(writer), 1u << SCRAM_SHA256);
+	assert_int_equal(secrets_delete(writer, "carol"), SECRETS_OK);
+	assert_int_equal(secrets_keys(writer), SECRETS_ALL_KEYS);
+	secrets_close(&writer);
+	/* A file of the first release: until all users have new passwords. */
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(secretfile_open(&file, path, true), SECRETS_OK);
+	for (size_t i = 0; i < 2; i++)
+		entries[i].len = make_version_1(entries[i].record, false, "x");
+	assert_int_equal(secretfile_put(file, entries, 2, SECRETS_ADD, NULL), SECRETS_OK);
+	secretfile_close(&file);
+	remove_usual();
+	writer = writer_open();
+	assert_int_equal(secrets_keys(writer), old_keys);
+	assert_int_equal(secrets_add(writer, "new", "x", false), SECRETS_OK);
+	assert_int_equal(secrets_set(writer, "old", "x", false), SECRETS_OK);
+	assert_int_equal(secrets_keys(writer), old_keys);
+	assert_int_equal(secrets_set(writer, "older", "x", false), SECRETS_OK);
+	assert_int_equal(secrets_keys(writer), SECRETS_ALL_KEYS);
+	secrets_close(&writer);
 }
 
 static void passwords_are_verified(void **state)
@@ -372,21 +447,6 @@ static void assert_alike(struct secrets *reader, const char *one, const char *tw
 	assert_string_not_equal(first, second);
 	*strchr(first, ':') = *strchr(second, ':') = '\0';
 	assert_string_equal(first, second);
-}
-
-static const char bcrypt[] = "$2y$05$ut3IHtWSAS0jkgp5Uwona.SSAkBa.qCwNlHDSlhqzC.dcMyGr4rJe"; /* of sesam */
-
-/* As an import does it. */
-static void enter_hash(struct secrets *writer, const char *user, const char *hash)
-{
-	struct credentials record = {.plain = false};
-	size_t failed;
-
-	strcpy(record.hash, hash);
-	assert_int_equal(
-	    secrets_enter_many(writer, &(struct secrets_entry){user, &record}, 1, SECRETS_EITHER, &failed),
-	    SECRETS_OK);
-	assert_int_equal(secrets_settle(writer), SECRETS_OK);
 }
 
 static void unknown_users_look_like_others(void **state)
@@ -739,6 +799,7 @@ int main(void)
 	    cmocka_unit_test(scram_examples_of_the_rfcs),
 	    cmocka_unit_test(records_are_read_to_the_last_octet_or_not_at_all),
 	    FILE_TEST(records_of_the_first_release_are_read),
+	    FILE_TEST(keys_that_all_users_have_are_known),
 	    FILE_TEST(passwords_are_verified),
 	    FILE_TEST(passwords_are_prepared),
 	    FILE_TEST(hashes_of_other_programs_are_verified_and_remembered),
