@@ -12,6 +12,7 @@
 #include "tests/bench/client.h"
 
 #define INPUT_OCTETS 65536u
+#define RECORD_OCTETS (4u + 65536u) /* of a security layer, the largest we say we take */
 
 struct client {
 	const struct client_config *config;
@@ -26,6 +27,9 @@ struct client {
 	size_t sent; /* of dialogue.out */
 	size_t in_len;
 	char in[INPUT_OCTETS];
+	bool sealed; /* dialogue.out is a record already */
+	size_t raw_len;
+	char raw[RECORD_OCTETS];
 };
 
 enum moved { MOVED = 0, MOVED_NOTHING, MOVED_EOF, MOVED_BROKEN };
@@ -87,8 +91,61 @@ static enum moved plain_moved(ssize_t result)
 	return errno == EAGAIN || errno == EINTR ? MOVED_NOTHING : MOVED_BROKEN;
 }
 
+/* What the first record that came holds goes behind what was heard. */
+static enum moved unseal(struct client *client)
+{
+	const uint8_t *raw = (const uint8_t *)client->raw;
+	size_t len = client->raw_len < 4 ? 0 : (size_t)raw[0] << 24 | raw[1] << 16 | raw[2] << 8 | raw[3];
+	if (len > RECORD_OCTETS - 4)
+		return MOVED_BROKEN;
+	if (len == 0 || client->raw_len < 4 + len || sizeof(client->in) - client->in_len < len)
+		return MOVED_NOTHING;
+	int got = proof_gss_unseal(client->dialogue.proof, raw + 4, len, client->in + client->in_len,
+	    sizeof(client->in) - client->in_len);
+	if (got < 0)
+		return MOVED_BROKEN;
+	client->in_len += (size_t)got;
+	client->raw_len -= 4 + len;
+	memmove(client->raw, client->raw + 4 + len, client->raw_len);
+	return MOVED;
+}
+
+static enum moved receive_record(struct client *client)
+{
+	enum moved moved;
+	while ((moved = unseal(client)) == MOVED_NOTHING) {
+		ssize_t got =
+		    read(client->fd, client->raw + client->raw_len, sizeof(client->raw) - client->raw_len);
+		if (got <= 0)
+			return plain_moved(got);
+		client->raw_len += (size_t)got;
+	}
+	return moved;
+}
+
+/* What is to be said becomes a record, once. */
+static bool seal(struct client *client)
+{
+	struct dialogue *dialogue = &client->dialogue;
+	char record[sizeof(dialogue->out)];
+	if (!dialogue->layered || client->sealed || dialogue->out_len == 0)
+		return true;
+	int len =
+	    proof_gss_seal(dialogue->proof, dialogue->out, dialogue->out_len, record + 4, sizeof(record) - 4);
+	if (len < 0)
+		return false;
+	for (int i = 0; i < 4; i++)
+		record[i] = (char)(uint8_t)(len >> (24 - 8 * i));
+	memcpy(dialogue->out, record, (size_t)len + 4);
+	dialogue->out_len = (size_t)len + 4;
+	client->sealed = true;
+	return true;
+}
+
 static enum moved receive(struct client *client)
 {
+	if (client->dialogue.layered)
+		return receive_record(client);
 	char *to = client->in + client->in_len;
 	size_t room = sizeof(client->in) - client->in_len;
 	if (client->ssl) {
@@ -109,6 +166,8 @@ static enum moved receive(struct client *client)
 static enum moved transmit(struct client *client)
 {
 	struct dialogue *dialogue = &client->dialogue;
+	if (!seal(client))
+		return MOVED_BROKEN;
 	while (client->sent < dialogue->out_len) {
 		const char *from = dialogue->out + client->sent;
 		size_t len = dialogue->out_len - client->sent;
@@ -127,6 +186,7 @@ static enum moved transmit(struct client *client)
 		client->sent += (size_t)put;
 	}
 	client->sent = dialogue->out_len = 0;
+	client->sealed = false;
 	return MOVED;
 }
 
@@ -271,7 +331,8 @@ void client_start(struct client *client, const char *user, struct ticket *ticket
 	const struct client_config *config = client->config;
 	struct dialogue *dialogue = &client->dialogue;
 	client->connected = client->secured = client->done = client->rests = false;
-	client->sent = client->in_len = 0;
+	client->sent = client->in_len = client->raw_len = 0;
+	client->sealed = false;
 	client->began_usecs = now_usecs();
 	memset(dialogue, 0, offsetof(struct dialogue, challenge));
 	dialogue->out_len = 0;

@@ -206,7 +206,7 @@ class DovecotTuned(Dovecot):
 
 class Kpopd(Server):
     name, title, isolation = "kpopd", "kpopd process", "process"
-    works = Dovecot.works + ("kpop",)
+    works = Dovecot.works + ("kpop", "biglayer")
 
     def prepare(self, mail):
         shell_lib("make_role_users")

@@ -184,10 +184,10 @@ int proof_gss_token(struct proof *proof, const void *in, size_t len, void *out, 
 {
 	gss_buffer_desc input = {.length = len, .value = (void *)(uintptr_t)in}, output = GSS_C_EMPTY_BUFFER;
 	OM_uint32 minor, ignored;
-	OM_uint32 major =
-	    gss_init_sec_context(&minor, proof->ticket->cred, &proof->context, proof->ticket->target,
-		(gss_OID)(uintptr_t)gss_mech_krb5, GSS_C_MUTUAL_FLAG | GSS_C_SEQUENCE_FLAG | GSS_C_INTEG_FLAG,
-		0, GSS_C_NO_CHANNEL_BINDINGS, &input, NULL, &output, NULL, NULL);
+	OM_uint32 major = gss_init_sec_context(&minor, proof->ticket->cred, &proof->context,
+	    proof->ticket->target, (gss_OID)(uintptr_t)gss_mech_krb5,
+	    GSS_C_MUTUAL_FLAG | GSS_C_SEQUENCE_FLAG | GSS_C_INTEG_FLAG | GSS_C_CONF_FLAG, 0,
+	    GSS_C_NO_CHANNEL_BINDINGS, &input, NULL, &output, NULL, NULL);
 	if (major != GSS_S_COMPLETE && major != GSS_S_CONTINUE_NEEDED)
 		return gss_trouble(minor, "gss_init_sec_context");
 	int made = copy_out(output.value, output.length, out, size);
@@ -196,27 +196,52 @@ int proof_gss_token(struct proof *proof, const void *in, size_t len, void *out, 
 }
 
 int proof_gss_choice(
-    struct proof *proof, const void *in, size_t len, const char *user, void *out, size_t size)
+    struct proof *proof, int layer, const void *in, size_t len, const char *user, void *out, size_t size)
 {
 	gss_buffer_desc wrapped = {.length = len, .value = (void *)(uintptr_t)in};
 	gss_buffer_desc offer = GSS_C_EMPTY_BUFFER, answer = GSS_C_EMPTY_BUFFER;
 	OM_uint32 minor, ignored;
-	uint8_t choice[4 + 256] = {1, 0, 0, 0}; /* no security layer, so no buffer */
+	uint8_t choice[4 + 256] = {(uint8_t)layer, 0, 0, 0}; /* no security layer, so no buffer */
 	size_t user_len = strnlen(user, sizeof(choice) - 4);
 
 	if (gss_unwrap(&minor, proof->context, &wrapped, &offer, NULL, NULL) != GSS_S_COMPLETE)
 		return gss_trouble(minor, "gss_unwrap");
-	int sound = offer.length == 4 && (((const uint8_t *)offer.value)[0] & 1) != 0;
+	int sound = offer.length == 4 && (((const uint8_t *)offer.value)[0] & layer) != 0;
 	gss_release_buffer(&ignored, &offer);
 	if (!sound) {
-		fputs("load: the server offers no authentication without a security layer\n", stderr);
+		fputs("load: the server does not offer the security layer that is wanted\n", stderr);
 		return -1;
 	}
+	if (layer != 1)
+		memset(choice + 2, 0xff, 2);
 	memcpy(choice + 4, user, user_len);
 	gss_buffer_desc text = {.length = 4 + user_len, .value = choice};
 	if (gss_wrap(&minor, proof->context, 0, GSS_C_QOP_DEFAULT, &text, NULL, &answer) != GSS_S_COMPLETE)
 		return gss_trouble(minor, "gss_wrap");
 	int made = copy_out(answer.value, answer.length, out, size);
 	gss_release_buffer(&ignored, &answer);
+	return made;
+}
+
+int proof_gss_seal(struct proof *proof, const void *in, size_t len, void *out, size_t size)
+{
+	gss_buffer_desc text = {.length = len, .value = (void *)(uintptr_t)in}, token = GSS_C_EMPTY_BUFFER;
+	OM_uint32 minor, ignored;
+	if (gss_wrap(&minor, proof->context, 1, GSS_C_QOP_DEFAULT, &text, NULL, &token) != GSS_S_COMPLETE)
+		return gss_trouble(minor, "gss_wrap");
+	int made = copy_out(token.value, token.length, out, size);
+	gss_release_buffer(&ignored, &token);
+	return made;
+}
+
+int proof_gss_unseal(struct proof *proof, const void *in, size_t len, void *out, size_t size)
+{
+	gss_buffer_desc token = {.length = len, .value = (void *)(uintptr_t)in}, text = GSS_C_EMPTY_BUFFER;
+	OM_uint32 minor, ignored;
+	int sealed = 0;
+	if (gss_unwrap(&minor, proof->context, &token, &text, &sealed, NULL) != GSS_S_COMPLETE)
+		return gss_trouble(minor, "gss_unwrap");
+	int made = sealed ? copy_out(text.value, text.length, out, size) : -1;
+	gss_release_buffer(&ignored, &text);
 	return made;
 }

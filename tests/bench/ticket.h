@@ -26,8 +26,12 @@ int proof_apreq(struct proof *proof, void *out, size_t size);
 int proof_aprep(struct proof *proof, const void *rep, size_t len);
 /* The next token of the context; 0 octets once it is established and nothing more is to be said. */
 int proof_gss_token(struct proof *proof, const void *in, size_t len, void *out, size_t size);
-/* RFC 4752: takes the server's wrapped offer, answers with "no layer" and the user to be. */
+/* RFC 4752: takes the server's wrapped offer, answers with a layer (1 none, 4 confidentiality) and the user
+ * to be. */
 int proof_gss_choice(
-    struct proof *proof, const void *in, size_t len, const char *user, void *out, size_t size);
+    struct proof *proof, int layer, const void *in, size_t len, const char *user, void *out, size_t size);
+/* What is said and heard in the layer of confidentiality. */
+int proof_gss_seal(struct proof *proof, const void *in, size_t len, void *out, size_t size);
+int proof_gss_unseal(struct proof *proof, const void *in, size_t len, void *out, size_t size);
 
 #endif

@@ -228,12 +228,29 @@ static int say_token(struct dialogue *dialogue)
 	return say_base64(dialogue, token, len);
 }
 
-static int say_choice(struct dialogue *dialogue)
+static int choose(struct dialogue *dialogue, int layer)
 {
 	uint8_t token[1024];
-	int len = proof_gss_choice(dialogue->proof, dialogue->challenge, dialogue->challenge_len,
+	int len = proof_gss_choice(dialogue->proof, layer, dialogue->challenge, dialogue->challenge_len,
 	    dialogue->user, token, sizeof(token));
 	return say_base64(dialogue, token, len);
+}
+
+static int say_choice(struct dialogue *dialogue)
+{
+	return choose(dialogue, 1);
+}
+
+static int say_layer(struct dialogue *dialogue)
+{
+	return choose(dialogue, 4);
+}
+
+static enum heard hear_layer(struct dialogue *dialogue, const char *buf, size_t len, size_t *used_r)
+{
+	enum heard heard = hear_ok(dialogue, buf, len, used_r);
+	dialogue->layered = heard == HEARD_ALL;
+	return heard;
 }
 
 static void put_length(char *to, size_t len)
@@ -293,7 +310,7 @@ static const struct step greeting = {NULL, hear_ok}, plain = {say_plain, hear_ok
 			 retr = {say_retr, hear_retr}, quit = {say_quit, hear_ok}, rest = {NULL, NULL},
 			 sendauth = {say_sendauth, hear_sendauth}, apreq = {say_apreq, hear_aprep},
 			 gssapi = {say_gssapi, hear_challenge}, token = {say_token, hear_challenge},
-			 choice = {say_choice, hear_ok};
+			 choice = {say_choice, hear_ok}, layer = {say_layer, hear_layer};
 
 static const struct work works[] = {
     {"plain", false, false, {&greeting, &plain, &stat_, &quit}},
@@ -304,6 +321,7 @@ static const struct work works[] = {
     {"fetch", false, false, {&greeting, &plain, &stat_, &retr, &quit}},
     {"big", false, false, {&greeting, &plain, &stat_, &retr, &quit}},
     {"bigtls", true, false, {&greeting, &plain, &stat_, &retr, &quit}},
+    {"biglayer", false, true, {&greeting, &gssapi, &token, &token, &layer, &stat_, &retr, &quit}},
     {"list", false, false, {&greeting, &plain, &stat_, &uidl, &list, &quit}},
     {"idle", false, false, {&greeting, &plain, &stat_, &rest}},
     {"idletls", true, false, {&greeting, &plain, &stat_, &rest}},

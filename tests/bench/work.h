@@ -54,6 +54,7 @@ struct dialogue {
 	uint64_t retrieved, seen; /* messages fetched; their octets, or lines of a listing */
 	uint64_t limit;           /* most messages to fetch */
 	bool in_body, in_line;    /* of a long answer */
+	bool layered;             /* from here on, the caller seals what is said and unseals what is heard */
 	size_t challenge_len;
 	char challenge[WORK_OUT_OCTETS];
 	size_t out_len;

@@ -40,7 +40,7 @@ def all_go_well(server, work):
 
 
 for isolation, server in servers.items():
-    for work in ("plain", "userpass", "gssapi", "kpop", "tls", "fetch", "bigtls", "list"):
+    for work in ("plain", "userpass", "gssapi", "kpop", "tls", "fetch", "bigtls", "biglayer", "list"):
         add_row(f"isolation = {isolation}: 40 sessions of {work} go as they should", all_go_well, server, work)
 
 
