@@ -295,14 +295,31 @@ static enum password_verdict ask_kdc(struct attempt *attempt, const char *passwo
 	return prove_kdc(attempt);
 }
 
-enum password_verdict password_check(
-    struct password *password, const char *user, const char *password_secret, char *why_r, size_t size)
+static enum password_verdict put_principal(struct attempt *attempt, char *principal_r, size_t size)
 {
-	struct attempt attempt = {.password = password, .why = why_r, .size = size};
+	char *name = NULL;
+	bool fits =
+	    krb5_unparse_name(attempt->password->context, attempt->client, &name) == 0 && strlen(name) < size;
+
+	if (fits)
+		strcpy(principal_r, name);
+	else
+		say(attempt, "no memory, or a name that is too long");
+	krb5_free_unparsed_name(attempt->password->context, name);
+	return fits ? PASSWORD_RIGHT : PASSWORD_UNAVAILABLE;
+}
+
+enum password_verdict password_check(struct password *password, const char *user, const char *password_secret,
+    char *principal_r, size_t size, char *why_r, size_t why_size)
+{
+	struct attempt attempt = {.password = password, .why = why_r, .size = why_size};
 	enum password_verdict verdict = PASSWORD_WRONG;
 
+	principal_r[0] = '\0';
 	if (name_client(&attempt, user) == 0)
 		verdict = ask_kdc(&attempt, password_secret);
+	if (verdict == PASSWORD_RIGHT)
+		verdict = put_principal(&attempt, principal_r, size);
 	krb5_get_init_creds_opt_free(password->context, attempt.options);
 	krb5_free_cred_contents(password->context, &attempt.creds);
 	krb5_free_principal(password->context, attempt.client);

@@ -35,8 +35,9 @@ struct password;
 int password_open(
     struct password **password_r, const struct password_config *config, char *why_r, size_t size);
 void password_close(struct password **password);
-/* why_r gets one line for the log. May take long. */
-enum password_verdict password_check(
-    struct password *password, const char *user, const char *password_secret, char *why_r, size_t size);
+/* principal_r (size octets): on PASSWORD_RIGHT whose it is, as krb5_unparse_name quotes it. why_r (why_size):
+ * one line for the log. May take long. */
+enum password_verdict password_check(struct password *password, const char *user, const char *password_secret,
+    char *principal_r, size_t size, char *why_r, size_t why_size);
 
 #endif

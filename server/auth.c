@@ -245,12 +245,12 @@ static void accepted(struct talk *talk)
 		talk_free(talk);
 }
 
-static void on_verdict(void *arg, enum check_verdict verdict, const char *why)
+static void on_verdict(void *arg, const struct check_result *result)
 {
 	struct talk *talk = arg;
 	struct reply reply;
 	inquiry_free(&talk->inquiry);
-	conversation_verdict(talk->conversation, verdict, why, &reply);
+	conversation_verdict(talk->conversation, result, &reply);
 	answer(talk, &reply);
 }
 
@@ -263,7 +263,7 @@ static void ask(struct talk *talk)
 	    talk->server->auth.config->check_secs * 1000 + SPARE_MSECS, on_verdict, talk);
 	OPENSSL_cleanse(&check, sizeof check);
 	if (talk->inquiry == NULL)
-		on_verdict(talk, CHECK_UNAVAILABLE, "too many questions are waiting");
+		on_verdict(talk, &(struct check_result){.why = "too many questions are waiting"});
 }
 
 static void answer(struct talk *talk, const struct reply *reply)
@@ -474,11 +474,14 @@ static void open_kpop(struct server *server)
 	struct kpop_config kpop = {.keytab = config->keytab,
 	    .replay_cache = replay_path,
 	    .services = (const char *const *)config->services};
+	/* A KDC's word about a password is about a principal, too. */
+	if (!server->auth.password || check_passwords_elsewhere(config)) {
+		server->auth.mapping = mapping_new(config);
+		if (server->auth.mapping == NULL)
+			role_fail("the Kerberos library does not take the krb5.conf");
+	}
 	if (server->auth.password)
 		return;
-	server->auth.mapping = mapping_new(config);
-	if (server->auth.mapping == NULL)
-		role_fail("the Kerberos library does not take the krb5.conf");
 	if (listens_to_kpop(config) && kpop_open(&server->auth.kpop, &kpop, why, sizeof why) != KPOP_OK)
 		log_warning("KPOP is not offered: %s", why);
 	const struct explain_config explain = {

@@ -15,6 +15,9 @@ bool check_passwords_elsewhere(const struct config *config)
 
 bool check_needed(const struct config *config)
 {
+	for (size_t i = 0; i < config->map_count; i++)
+		if (config->maps[i].k5login)
+			return true;
 	return check_passwords_elsewhere(config);
 }
 
@@ -46,26 +49,6 @@ int check_ask(int door, const struct check *check, int *answer_r)
 	return ret;
 }
 
-int check_hear(int answer, enum check_verdict *verdict_r, char why_r[LIMIT_CHECK_WHY_OCTETS + 1])
-{
-	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
-	struct msg msg;
-	size_t len;
-	int ret = msg_recv(answer, MSG_AT_AUTH_CHECK, buf, sizeof buf, &msg);
-	if (ret != MSG_OK)
-		return ret;
-	struct msg_reader r = {msg.body, msg.len, false};
-	uint8_t verdict = msg_get_u8(&r);
-	const uint8_t *why = msg_get_rest(&r, &len);
-	if (!msg_end(&r) || verdict >= CHECK_VERDICT_COUNT)
-		return MSG_BAD;
-	for (size_t i = 0; i < len; i++) /* one printable line, whatever it was made of */
-		why_r[i] = why[i] >= ' ' && why[i] <= '~' ? (char)why[i] : '?';
-	why_r[len] = '\0';
-	*verdict_r = (enum check_verdict)verdict;
-	return MSG_OK;
-}
-
 /* A string of ours: no NUL inside. */
 static bool take_string(const uint8_t *octets, size_t len, char *text_r, size_t size)
 {
@@ -74,6 +57,30 @@ static bool take_string(const uint8_t *octets, size_t len, char *text_r, size_t 
 	memcpy(text_r, octets, len);
 	text_r[len] = '\0';
 	return true;
+}
+
+int check_hear(int answer, struct check_result *result_r)
+{
+	uint8_t buf[LIMIT_MSG_FIXED_OCTETS + KPOP_PRINCIPAL_OCTETS];
+	struct msg msg;
+	size_t len;
+	*result_r = (struct check_result){.verdict = CHECK_UNAVAILABLE};
+	int ret = msg_recv(answer, MSG_AT_AUTH_CHECK, buf, sizeof buf, &msg);
+	if (ret != MSG_OK)
+		return ret;
+	struct msg_reader r = {msg.body, msg.len, false};
+	uint8_t verdict = msg_get_u8(&r);
+	size_t principal_len = msg_get_u16(&r);
+	const uint8_t *principal = msg_get_bytes(&r, principal_len);
+	const uint8_t *why = msg_get_rest(&r, &len);
+	if (!msg_end(&r) || verdict >= CHECK_VERDICT_COUNT || len > LIMIT_CHECK_WHY_OCTETS ||
+	    (principal_len != 0 &&
+		!take_string(principal, principal_len, result_r->principal, sizeof result_r->principal)))
+		return MSG_BAD;
+	for (size_t i = 0; i < len; i++) /* whatever it was made of */
+		result_r->why[i] = why[i] >= ' ' && why[i] <= '~' ? (char)why[i] : '?';
+	result_r->verdict = (enum check_verdict)verdict;
+	return MSG_OK;
 }
 
 bool check_read(const struct msg *msg, struct check *check_r)
@@ -91,11 +98,14 @@ bool check_read(const struct msg *msg, struct check *check_r)
 	       take_string(secret, secret_len, check_r->secret, sizeof check_r->secret);
 }
 
-void check_answer(int answer, enum check_verdict verdict, const char *why)
+void check_answer(int answer, const struct check_result *result)
 {
-	uint8_t buf[1 + LIMIT_CHECK_WHY_OCTETS];
+	uint8_t buf[LIMIT_MSG_FIXED_OCTETS + KPOP_PRINCIPAL_OCTETS];
 	struct msg_writer w = {buf, sizeof buf, 0, false};
-	msg_put_u8(&w, (uint8_t)verdict);
-	msg_put_bytes(&w, why, strnlen(why, LIMIT_CHECK_WHY_OCTETS));
+	size_t len = strlen(result->principal);
+	msg_put_u8(&w, (uint8_t)result->verdict);
+	msg_put_u16(&w, (uint16_t)len);
+	msg_put_bytes(&w, result->principal, len);
+	msg_put_bytes(&w, result->why, strlen(result->why));
 	msg_send(answer, MSG_CHECK_ANSWER, buf, w.len, -1); /* who asked may have given up */
 }

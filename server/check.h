@@ -8,6 +8,7 @@
 #ifndef KPOPD_SERVER_CHECK_H
 #define KPOPD_SERVER_CHECK_H
 
+#include "kpop/apreq.h"
 #include "server/config.h"
 #include "server/msg.h"
 
@@ -29,11 +30,18 @@ struct check {
 /* Asks; *answer_r is the socket on which the answer comes, the caller's to close. MSG_OK, MSG_AGAIN, MSG_BAD.
  */
 int check_ask(int door, const struct check *check, int *answer_r);
+/* What was found. */
+struct check_result {
+	enum check_verdict verdict;
+	char principal[KPOP_PRINCIPAL_OCTETS]; /* whose password it is, as krb5_unparse_name quotes it; or ""
+						*/
+	char why[LIMIT_CHECK_WHY_OCTETS + 1];  /* one printable line, for the log */
+};
 /* On that socket. MSG_OK, MSG_AGAIN, MSG_EOF (ended without an answer), MSG_BAD. */
-int check_hear(int answer, enum check_verdict *verdict_r, char why_r[LIMIT_CHECK_WHY_OCTETS + 1]);
+int check_hear(int answer, struct check_result *result_r);
 
 /* On the checker's side: takes a question apart. false: outside the table. The caller wipes *check_r. */
 bool check_read(const struct msg *msg, struct check *check_r);
-void check_answer(int answer, enum check_verdict verdict, const char *why);
+void check_answer(int answer, const struct check_result *result);
 
 #endif

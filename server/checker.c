@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,7 +39,7 @@ struct server {
 /* ---- one check ---- */
 
 static enum check_verdict check_kerberos(
-    const struct server *server, const struct check *check, char why_r[WHY_OCTETS])
+    const struct server *server, const struct check *check, struct check_result *result)
 {
 	static const enum check_verdict verdicts[] = {
 	    [PASSWORD_UNAVAILABLE] = CHECK_UNAVAILABLE,
@@ -48,15 +49,17 @@ static enum check_verdict check_kerberos(
 	    [PASSWORD_LOCKED] = CHECK_LOCKED,
 	};
 	if (server->password == NULL) {
-		memcpy(why_r, server->why_not, WHY_OCTETS);
+		snprintf(
+		    result->why, sizeof result->why, "%.*s", (int)sizeof result->why - 1, server->why_not);
 		return CHECK_UNAVAILABLE;
 	}
-	return verdicts[password_check(server->password, check->user, check->secret, why_r, WHY_OCTETS)];
+	return verdicts[password_check(server->password, check->user, check->secret, result->principal,
+	    sizeof result->principal, result->why, sizeof result->why)];
 }
 
-static enum check_verdict check_k5login(const struct check *check, char why_r[WHY_OCTETS])
+static enum check_verdict check_k5login(const struct check *check, struct check_result *result)
 {
-	switch (k5login_check(check->user, check->secret, why_r, WHY_OCTETS)) {
+	switch (k5login_check(check->user, check->secret, result->why, sizeof result->why)) {
 	case K5LOGIN_YES:
 		return CHECK_RIGHT;
 	case K5LOGIN_NO:
@@ -68,17 +71,17 @@ static enum check_verdict check_k5login(const struct check *check, char why_r[WH
 }
 
 static enum check_verdict decide(
-    const struct server *server, const struct check *check, char why_r[WHY_OCTETS])
+    const struct server *server, const struct check *check, struct check_result *result)
 {
 	const struct config *config = server->role->config;
 	switch (check->kind) {
 	case CHECK_KERBEROS:
-		return check_kerberos(server, check, why_r);
+		return check_kerberos(server, check, result);
 	case CHECK_SASLAUTHD:
 		return saslauthd_check(config->saslauthd_socket, check->user, check->secret,
-		    config->check_secs * 1000 - SASLAUTHD_SPARE_MSECS, why_r, WHY_OCTETS);
+		    config->check_secs * 1000 - SASLAUTHD_SPARE_MSECS, result->why, sizeof result->why);
 	case CHECK_K5LOGIN:
-		return check_k5login(check, why_r);
+		return check_k5login(check, result);
 	case CHECK_KIND_COUNT:
 		break;
 	}
@@ -123,14 +126,13 @@ static void let_go_of_log(void)
 static void answer(const struct server *server, const struct msg *msg)
 {
 	static struct check check;
-	static char why[WHY_OCTETS];
-	enum check_verdict verdict = CHECK_UNAVAILABLE;
+	static struct check_result result;
 	if (!check_read(msg, &check))
 		_exit(1);
 	if (!asker_gone(msg->fd))
-		verdict = decide(server, &check, why);
+		result.verdict = decide(server, &check, &result);
 	OPENSSL_cleanse(check.secret, sizeof check.secret);
-	check_answer(msg->fd, verdict, why);
+	check_answer(msg->fd, &result);
 }
 
 static void check_main(void *arg, int leash) __attribute__((noreturn));

@@ -32,9 +32,10 @@ struct conversation {
 	bool started; /* the mechanism has had a message */
 	bool spoken;  /* the client has sent a message of the mechanism */
 	bool over;
-	struct decision decision;          /* whose maildrop it is, or who is to be asked */
-	char tried[LIMIT_USER_OCTETS + 1]; /* the name somebody claimed, for the log */
-	char said[WHY_OCTETS];             /* "; SOURCE: what it said of the password" */
+	struct decision decision;              /* whose maildrop it is, or who is to be asked */
+	char tried[LIMIT_USER_OCTETS + 1];     /* the name somebody claimed, for the log */
+	char principal[KPOP_PRINCIPAL_OCTETS]; /* whose password was given, by a KDC's word */
+	char said[WHY_OCTETS];                 /* "; SOURCE: what it said of the password" */
 	char why[2 * WHY_OCTETS];
 };
 
@@ -187,6 +188,14 @@ static struct claim claim_of(const struct conversation *c)
 		claim.name = identity->name;
 		claim.requested = identity->authzid;
 		claim.indicators = identity->indicators;
+		/* A KDC's word about a password is about a principal; whose maildrop that opens, rules say.
+		 */
+		if (c->principal[0] != '\0') {
+			claim.kerberos = true;
+			claim.name = c->principal;
+			if (claim.requested[0] == '\0')
+				claim.requested = identity->name;
+		}
 	}
 	return claim;
 }
@@ -414,13 +423,13 @@ void conversation_question(const struct conversation *c, struct check *check_r)
 	snprintf(check_r->secret, sizeof check_r->secret, "%s", secret);
 }
 
-static void k5login_verdict(
-    struct conversation *c, enum check_verdict verdict, const char *why, struct reply *reply_r)
+static void k5login_verdict(struct conversation *c, const struct check_result *result, struct reply *reply_r)
 {
-	if (verdict == CHECK_RIGHT)
+	if (result->verdict == CHECK_RIGHT)
 		accept_user(c, reply_r);
 	else
-		refuse(c, verdict == CHECK_UNAVAILABLE ? REFUSAL_TEMP : REFUSAL_AUTH, why, reply_r);
+		refuse(c, result->verdict == CHECK_UNAVAILABLE ? REFUSAL_TEMP : REFUSAL_AUTH, result->why,
+		    reply_r);
 }
 
 /* What each of those who were asked has said, for the line in the log. */
@@ -430,8 +439,7 @@ static void note_said(struct conversation *c, const char *why)
 	snprintf(c->said + len, sizeof c->said - len, "; %s: %s", saslx_question(c->exchange)->source, why);
 }
 
-void conversation_verdict(
-    struct conversation *c, enum check_verdict verdict, const char *why, struct reply *reply_r)
+void conversation_verdict(struct conversation *c, const struct check_result *result, struct reply *reply_r)
 {
 	static const enum saslx_verdict verdicts[CHECK_VERDICT_COUNT] = {
 	    [CHECK_UNAVAILABLE] = SASLX_UNAVAILABLE,
@@ -441,11 +449,13 @@ void conversation_verdict(
 	    [CHECK_LOCKED] = SASLX_WRONG,
 	};
 	if (c->decision.verdict == VERDICT_ASK) {
-		k5login_verdict(c, verdict, why, reply_r);
+		k5login_verdict(c, result, reply_r);
 		return;
 	}
-	note_said(c, why);
-	sasl_outcome(c, saslx_answer(c->exchange, verdicts[verdict]), reply_r);
+	note_said(c, result->why);
+	if (result->verdict == CHECK_RIGHT)
+		snprintf(c->principal, sizeof c->principal, "%s", result->principal);
+	sasl_outcome(c, saslx_answer(c->exchange, verdicts[result->verdict]), reply_r);
 }
 
 /* ---- both ---- */

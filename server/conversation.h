@@ -60,9 +60,8 @@ void conversation_free(struct conversation **conversation);
  * caller wipes *check_r.
  */
 void conversation_question(const struct conversation *conversation, struct check *check_r);
-/* why: one line for the log, of what was found. */
 void conversation_verdict(
-    struct conversation *conversation, enum check_verdict verdict, const char *why, struct reply *reply_r);
+    struct conversation *conversation, const struct check_result *result, struct reply *reply_r);
 
 /* After REPLY_DONE: checked by identity_user_valid. */
 const char *conversation_user(const struct conversation *conversation);

@@ -14,22 +14,13 @@ struct inquiry {
 static void on_answer(evutil_socket_t fd, short what, void *arg)
 {
 	struct inquiry *inquiry = arg;
-	char why[LIMIT_CHECK_WHY_OCTETS + 1];
-	enum check_verdict verdict;
-	if ((what & EV_TIMEOUT) != 0) {
-		inquiry->fn(inquiry->arg, CHECK_UNAVAILABLE, "no answer in time");
+	struct check_result result = {.why = "no answer in time"};
+	int got = (what & EV_TIMEOUT) != 0 ? MSG_OK : check_hear(fd, &result);
+	if (got == MSG_AGAIN)
 		return;
-	}
-	switch (check_hear(fd, &verdict, why)) {
-	case MSG_OK:
-		inquiry->fn(inquiry->arg, verdict, why);
-		return;
-	case MSG_AGAIN:
-		return;
-	default:
-		inquiry->fn(inquiry->arg, CHECK_UNAVAILABLE, "the check was ended without an answer");
-		return;
-	}
+	if (got != MSG_OK)
+		result = (struct check_result){.why = "the check was ended without an answer"};
+	inquiry->fn(inquiry->arg, &result);
 }
 
 struct inquiry *inquiry_start(

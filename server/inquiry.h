@@ -13,8 +13,8 @@
 #include "server/check.h"
 
 struct inquiry;
-/* why: one line for the log. The inquiry is still there, and the callee's to free. */
-typedef void inquiry_fn(void *arg, enum check_verdict verdict, const char *why);
+/* The inquiry is still there, and the callee's to free. */
+typedef void inquiry_fn(void *arg, const struct check_result *result);
 
 /* fn is never called from within. NULL: the question could not be put; errno is not set. */
 struct inquiry *inquiry_start(

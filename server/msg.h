@@ -27,7 +27,8 @@
  *   AUTH_CHECK       u64 session, u8 enum check_kind, u16 length and the user's name, then the password, or for
  *                    CHECK_K5LOGIN the principal.
  *                    fd: the checker's end of a pair for the one answer
- *   CHECK_ANSWER     u8 enum check_verdict, then a line of why, for the log only
+ *   CHECK_ANSWER     u8 enum check_verdict, u16 length and the principal that was proved (of CHECK_KERBEROS, when
+ *                    right), then a line of why, for the log only
  *   STORE_OPENED     u32 messages, u64 octets
  *   STORE_REFUSED    u8 enum refusal
  *   FRONT_LIST       u8 enum list_kind, u32 idx, u32 count

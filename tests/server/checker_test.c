@@ -149,16 +149,15 @@ static int ask(struct checker *checker, enum check_kind kind, const char *user, 
 }
 
 /* The verdict, or -1 when the process ended without one. */
-static int hear(int answer, char why_r[LIMIT_CHECK_WHY_OCTETS + 1])
+static int hear(int answer, struct check_result *result_r)
 {
-	enum check_verdict verdict;
 	int got;
 
 	wait_readable(answer);
-	got = check_hear(answer, &verdict, why_r);
+	got = check_hear(answer, result_r);
 	close(answer);
 	assert_true(got == MSG_OK || got == MSG_EOF);
-	return got == MSG_OK ? (int)verdict : -1;
+	return got == MSG_OK ? (int)result_r->verdict : -1;
 }
 
 struct row {
@@ -169,13 +168,13 @@ struct row {
 
 static void walk(struct checker *checker, enum check_kind kind, const struct row *rows, size_t count)
 {
-	char why[LIMIT_CHECK_WHY_OCTETS + 1] = "";
+	struct check_result result;
 
 	for (size_t i = 0; i < count; i++) {
-		int got = hear(ask(checker, kind, rows[i].user, rows[i].secret), why);
+		int got = hear(ask(checker, kind, rows[i].user, rows[i].secret), &result);
 
-		if (got != (int)rows[i].want || strstr(why, rows[i].why) == NULL)
-			fail_msg("%s: verdict %d, '%s'", rows[i].sentence, got, why);
+		if (got != (int)rows[i].want || strstr(result.why, rows[i].why) == NULL)
+			fail_msg("%s: verdict %d, '%s'", rows[i].sentence, got, result.why);
 	}
 }
 
@@ -278,7 +277,7 @@ static void test_hung_kdc(void **state)
 	    {"the KDC answers again", "alice", "alice-krb", CHECK_RIGHT, ""},
 	};
 	enum { CHECKS = 3, ASKED = 8 };
-	char why[LIMIT_CHECK_WHY_OCTETS + 1];
+	struct check_result result;
 	struct checker checker;
 	int answers[ASKED];
 
@@ -289,7 +288,7 @@ static void test_hung_kdc(void **state)
 		answers[i] = ask(&checker, CHECK_KERBEROS, "alice", "alice-krb");
 	for (int i = 0; i < ASKED; i++) {
 		assert_true(children_of(checker.child.pid) <= CHECKS);
-		assert_int_equal(hear(answers[i], why), -1);
+		assert_int_equal(hear(answers[i], &result), -1);
 	}
 	/* Who has given up is not asked for. */
 	for (int i = 0; i < ASKED; i++)
