@@ -13,12 +13,17 @@ bool check_passwords_elsewhere(const struct config *config)
 	return false;
 }
 
-bool check_needed(const struct config *config)
+bool check_k5login_needed(const struct config *config)
 {
 	for (size_t i = 0; i < config->map_count; i++)
 		if (config->maps[i].k5login)
 			return true;
-	return check_passwords_elsewhere(config);
+	return false;
+}
+
+bool check_needed(const struct config *config)
+{
+	return check_passwords_elsewhere(config) || check_k5login_needed(config);
 }
 
 enum check_kind check_kind_of(const char *source)

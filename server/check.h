@@ -14,6 +14,8 @@
 
 /* Whether somebody but the secrets file knows passwords. */
 bool check_passwords_elsewhere(const struct config *config);
+/* Whether a map section leaves the word to a .k5login. */
+bool check_k5login_needed(const struct config *config);
 /* Whether this configuration asks a checker anything. */
 bool check_needed(const struct config *config);
 

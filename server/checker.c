@@ -177,23 +177,22 @@ static void open_password(struct server *server)
 }
 
 /*
- * Where the libraries look for their configuration and modules, resolvers and name services for theirs. What
- * is not there on this system is left out. Nothing can be written anywhere.
+ * Where the libraries look for their configuration and modules, resolvers and name services for theirs; the
+ * folder of the armor cache, which is made anew at each renewal; and all there is, where .k5login may be
+ * anywhere. What is not there on this system is left out. Nothing can be written.
  */
 static size_t list_paths(const struct config *config, struct sandbox_path paths_r[PATHS_COUNT])
 {
 	static char check_dir[PATH_MAX], armor_dir[PATH_MAX];
-	const char *const wanted[] = {config_path(config, CONFIG_CHECK_DIR, check_dir), armor_dir, "/etc",
-	    "/usr/lib", "/usr/lib64", "/usr/share", "/lib", "/lib64", "/run", "/var/run", "/var/lib/sss",
-	    "/dev/null"};
+	const char *const wanted[PATHS_COUNT] = {config_path(config, CONFIG_CHECK_DIR, check_dir), armor_dir,
+	    check_k5login_needed(config) ? "/" : "", "/etc", "/usr/lib", "/usr/lib64", "/usr/share", "/lib",
+	    "/lib64", "/run", "/var/run", "/var/lib/sss", "/dev/null"};
+	const char *cache = config->kerberos_armor_cache;
 	size_t count = 0;
-	/* The cache itself is made anew at each renewal. */
-	if (config->kerberos_armor_cache != NULL)
-		snprintf(armor_dir, sizeof armor_dir, "%.*s",
-		    (int)(strrchr(config->kerberos_armor_cache, '/') - config->kerberos_armor_cache),
-		    config->kerberos_armor_cache);
-	for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
-		if (wanted[i][0] != '\0' && access(wanted[i], F_OK) == 0)
+	if (cache != NULL)
+		snprintf(armor_dir, sizeof armor_dir, "%.*s", (int)(strrchr(cache, '/') - cache), cache);
+	for (size_t i = 0; i < PATHS_COUNT; i++)
+		if (wanted[i] != NULL && wanted[i][0] != '\0' && access(wanted[i], F_OK) == 0)
 			paths_r[count++] = (struct sandbox_path){wanted[i], SANDBOX_READ};
 	return count;
 }

@@ -78,9 +78,11 @@ static const char *mechanism_name(const struct conversation *c)
 	}
 }
 
-/* Whose ticket it was; NULL: there was none, or nothing is proved yet. */
+/* Whose ticket or password it was; NULL: there was none, or nothing is proved yet. */
 static const char *proven_principal(const struct conversation *c)
 {
+	if (c->principal[0] != '\0')
+		return c->principal;
 	if (c->kpop != NULL)
 		return c->kpop->principal[0] != '\0' ? c->kpop->principal : NULL;
 	const struct saslx_identity *identity = c->exchange != NULL ? saslx_identity(c->exchange) : NULL;

@@ -36,9 +36,12 @@ alone.start()
 servers = [both, alone]
 
 
-def start(**options):
-    """One more server for the rows that follow."""
-    server = harness.Server(realm, **{"users": 2, **options})
+def start(sections="", start=True, **options):  # pylint: disable=redefined-outer-name
+    """One more server for the rows that follow; sections: more of its configuration."""
+    server = harness.Server(realm, start=False, **{"users": 2, **options})
+    server.conf.write_text(server.conf.read_text() + sections)
+    if start:
+        server.start()
     servers.append(server)
     return server
 
@@ -117,11 +120,31 @@ def offered():
         assert "USER" in found and {b"PLAIN", b"LOGIN", b"GSSAPI"} <= set(found["SASL"]), found
 
 
+MAP = "map all { realm = 'KPOPD.TEST' user = '%n@%d' }\n"
+
+
 @row("a name with a domain is asked for in the realm of that name, when it is listed")
 def domains():
-    good(both, "careful@kpopd.test", KRB_PASSWORD)
-    refused(both, "careful@other.test", KRB_PASSWORD, AUTH, said="none of kerberos_realms")
+    server = start(sections=MAP, passwords=["kerberos"], kerberos_realms=["KPOPD.TEST"])
+    good(server, "careful@kpopd.test", KRB_PASSWORD)
+    refused(server, "careful@kpopd.test", "wrong", AUTH, said="Preauthentication failed")
+    refused(server, "careful@other.test", KRB_PASSWORD, AUTH, said="none of kerberos_realms")
     refused(alone, "careful@kpopd.test", KRB_PASSWORD, AUTH, said="none of kerberos_realms")
+    server.stop()
+
+
+@row("a password is a principal's, and opens what the principal's ticket opens: rules for principals stand")
+def mapped():
+    refused(both, "careful@kpopd.test", KRB_PASSWORD, AUTH, said="who is careful here, wants to act as")
+    server = start(sections=MAP, passwords=["kerberos"])
+    refused(server, "careful", KRB_PASSWORD, AUTH, said="who is careful@kpopd.test here, wants to act as")
+    server.stop()
+    server = start(sections="map none { principal = 'careful@KPOPD.TEST' deny = true }\nmap rest { auth_to_local = true }\n",
+                   passwords=["kerberos", "secrets"])
+    refused(server, "careful", KRB_PASSWORD, AUTH)
+    good(server, "u0", KRB_PASSWORD)
+    good(server, "u0", PASSWORD)
+    server.stop()
 
 
 @row("a name is one component: no instance, no quoting, no realm of the client's choice")
