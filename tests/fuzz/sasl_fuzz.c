@@ -18,9 +18,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const mechanisms[] = {
-    "GSSAPI", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", NULL};
-#define MECHANISMS_COUNT 6u
+static const char *const mechanisms[] = {"GSSAPI", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1",
+    "SCRAM-SHA-256", "GS2-KRB5", "GS2-KRB5-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512", NULL};
+#define MECHANISMS_COUNT 10u
 
 static struct world world;
 static char keytab[64];
@@ -99,7 +99,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	initial = data[0] & 0x80;
 	data++;
 	size--;
-	server = saslx_new(&(struct saslx_connection){.tls = true});
+	server = saslx_new(&(struct saslx_connection){.tls = true,
+	    .binding_policy = SASLX_BINDING_ALLOW,
+	    .bindings_offered = 1u << SASLX_TLS_EXPORTER,
+	    .bindings = {{.type = SASLX_TLS_EXPORTER, .len = 5, .octets = "value"}},
+	    .binding_count = 1});
 	assert(server != NULL);
 	if (initial)
 		message = take(&data, &size, &len);

@@ -35,8 +35,31 @@ static void test_rows(void **state)
 	}
 }
 
+static void test_binding(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *sentence, *name;
+		bool binds, plus, end_point;
+	} rows[] = {
+	    {"GSSAPI is bound to certificates, on request", "GSSAPI", false, false, true},
+	    {"GS2 says whether it is bound", "GS2-KRB5", true, false, false},
+	    {"with -PLUS it must be", "gs2-krb5-plus", true, true, false},
+	    {"SCRAM likewise", "SCRAM-SHA-512", true, false, false},
+	    {"with -PLUS too", "SCRAM-SHA-512-PLUS", true, true, false},
+	    {"CRAM-MD5 knows nothing of it", "CRAM-MD5", false, false, false},
+	    {"nor do we of a site's plug-in, whatever its name", "X-SITE-PLUS", false, false, false},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct mechanism *got = mechanism_find(rows[i].name);
+		if (got->binds != rows[i].binds || got->plus != rows[i].plus ||
+		    got->end_point != rows[i].end_point)
+			fail_msg("%s", rows[i].sentence);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_binding)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
