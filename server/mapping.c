@@ -84,8 +84,8 @@ const char *mapping_template_fault(const char *template, size_t groups)
 	if (template[0] == '\0')
 		return "is empty";
 	for (const char *p = template; *p != '\0'; p++) {
-		if (*p == '%' && (*++p == '\0' || strchr("nrd", *p) == NULL))
-			return "has a % that is none of %n, %r and %d";
+		if (*p == '%' && (*++p == '\0' || strchr("nlrd", *p) == NULL))
+			return "has a % that is none of %n, %l, %r and %d";
 		if (*p != '\\')
 			continue;
 		if (*++p < '1' || *p > '9')
@@ -141,6 +141,8 @@ static bool expand(const struct question *question, const char *template, char *
 			add(&making, p, 1, false);
 		else if (*++p == 'n')
 			add(&making, name->data, name->length, false);
+		else if (*p == 'l')
+			add(&making, name->data, name->length, true);
 		else
 			add(&making, realm->data, realm->length, *p == 'd');
 	}
@@ -171,6 +173,11 @@ static bool to_local(struct question *question, char *user_r)
 	return known;
 }
 
+static bool names_principal(const char *template)
+{
+	return strstr(template, "%n") != NULL || strstr(template, "%l") != NULL;
+}
+
 /* Why a rule does not apply; NULL: it does, and what it makes of the principal is in the result. */
 static const char *pass_over(
     struct question *question, const struct map_config *map, const struct circumstances *circumstances)
@@ -190,8 +197,8 @@ static const char *pass_over(
 		return lacks;
 	if (map->auth_to_local && !to_local(question, question->result->user))
 		return "auth_to_local of krb5.conf has no name for the principal";
-	if (map->user != NULL && strstr(map->user, "%n") != NULL && question->principal->length != 1)
-		return "the principal has an instance, and %n is for those without";
+	if (map->user != NULL && names_principal(map->user) && question->principal->length != 1)
+		return "the principal has an instance, and %n and %l are for those without";
 	return NULL;
 }
 

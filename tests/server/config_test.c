@@ -382,7 +382,7 @@ static const struct refusal_row refusals[] = {
     {"a map of all realms", "map x {\n user = '%n'\n}\n", 1,
 	"map x: makes one user of principals of all realms"},
     {"a template with %u", "map x {\n realm = 'B'\n user = '%u'\n}\n", 1,
-	"map x: user '%u' has a % that is none of %n, %r and %d"},
+	"map x: user '%u' has a % that is none of %n, %l, %r and %d"},
     {"a template with too many groups", "map x {\n regex = 'a@B'\n user = '\\1'\n}\n", 1,
 	"map x: user '\\1' names more groups than the regex has"},
     {"a group without a regex", "map x {\n realm = 'B'\n user = '\\1'\n}\n", 1,

@@ -243,9 +243,14 @@ static void test_other_spellings(void **state)
 		NULL, NULL, NULL),
 	    ROW("another domain", "alice\\@example.net@KPOPD.TEST", "alice@example.net", "all", NULL, NULL,
 		NULL, NULL),
+	    ROW("capital letters where all are one", "ALICE@AD.TEST", "alice", "any-case", NULL, NULL, NULL,
+		NULL),
+	    ROW("an instance where all letters are one", "ALICE/ADMIN@AD.TEST", NULL, NULL, NULL, NULL, NULL,
+		NULL),
 	};
 	CHECK("fold_case = true local_domains = {'example.org'}\n"
-	      "map all { realm = 'KPOPD.TEST' user = '%n' }\n",
+	      "map all { realm = 'KPOPD.TEST' user = '%n' }\n"
+	      "map any-case { realm = 'AD.TEST' user = '%l' }\n",
 	    rows);
 }
 
@@ -260,6 +265,7 @@ static void test_templates(void **state)
 	    {"alice", 0, true, true},
 	    {"%n@%d", 0, true, false},
 	    {"%r", 0, true, false},
+	    {"%l", 0, true, false},
 	    {"\\1", 1, true, false},
 	    {"x\\2", 2, true, false},
 	    {"\\2", 1, false, false},
