@@ -30,6 +30,7 @@ server = harness.Server(realm, users=6, **STRICT)
 shared = harness.Server(realm, users=2, isolation="shared", auth_processes=1, password_processes=2, **STRICT)
 quick = harness.Server(realm, users=2, **{**STRICT, "penalty_secs": 1, "penalty_max_secs": 512})
 forgetful = harness.Server(realm, users=2, **{**STRICT, "penalty_secs": 2, "penalty_max_secs": 2})
+server.add_user("hashed", plain=False)
 usual = harness.Server(realm, users=2, refusal_msecs=0)  # as the defaults have it
 
 MECHANISMS = {
@@ -106,18 +107,20 @@ def threshold():
 
 
 for name in MECHANISMS:
-    @row(f"{name}: what is not looked at is answered as a wrong password is, line for line", name)
+    @row(f"{name}: whoever is named, and looked at or not, a refusal is the same line for line", name)
     def same_words(name):
-        network = next(networks)
-
-        def lines(user, password):
-            with connect(server, f"{network}.1", Recorder) as client:
+        def lines(source, user, password):
+            with connect(server, source, Recorder) as client:
                 MECHANISMS[name](client, user, password)
                 return client.seen
-        wrong, unknown = lines("u3", next(guesses)), lines("nobody at all".replace(" ", "-"), next(guesses))
-        penalise(server, f"{network}.1")
+        wrong = lines(f"{next(networks)}.1", "u3", next(guesses))
+        assert wrong[-1].startswith(b"-ERR [AUTH]"), wrong
+        for user in ("hashed", "nobody", "no/body", "x" * 60):
+            assert lines(f"{next(networks)}.1", user, next(guesses)) == wrong, user
+        source = f"{next(networks)}.1"
+        penalise(server, source)
         before = len(server.log_text())
-        assert lines("u3", PASSWORD) == wrong == unknown, (wrong, unknown)
+        assert lines(source, "u3", PASSWORD) == wrong
         assert "not checked" in server.log_text()[before:]
 
 
@@ -135,8 +138,7 @@ def doubling():
         return [int(secs) for secs in re.findall(rf"penalised peer={source} secs=(\d+)", quick.log_text())]
     fail(quick, source, "u0", THRESHOLD)
     for want in ([1], [1, 2], [1, 2, 4]):
-        wait_for(lambda want=want: said() == want or fail(quick, source, "u0"), f"the log has {want}")
-        bad(quick, source, "u0")
+        wait_for(lambda want=want: said() == want or fail(quick, source, "u0"), f"the log has {want}", 60)
 
 
 @row("a penalty ends, and then the right password is right")
@@ -144,7 +146,7 @@ def ends():
     source = f"{next(networks)}.1"
     began = time.monotonic()
     fail(quick, source, "u1", THRESHOLD)
-    wait_for(lambda: attempt(quick, source, "u1", PASSWORD).startswith(b"+OK"), "the password is right again")
+    wait_for(lambda: attempt(quick, source, "u1", PASSWORD).startswith(b"+OK"), "the password is right again", 60)
     assert time.monotonic() - began > 0.7  # a quarter of a second is the table's grain
 
 
@@ -230,14 +232,14 @@ def fail_from_everywhere(user, count):
             wait_for(lambda least=want - count + min(first + 100, count): said() >= least, "they are refused", 60)
 
 
-def size_of_auth():
-    """The largest address space of an auth process, in KiB."""
-    sizes = []
+def shared_memory():
+    """The most that an auth process has of it, in KiB."""
+    sizes = [0]
     for pid, _ in shared.family():
         with contextlib.suppress(OSError, KeyError):
             fields = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
             if fields["Name"].strip() == "kpopd-auth-pw":
-                sizes.append(int(fields["VmData"].split()[0]) + int(fields["RssShmem"].split()[0]))
+                sizes.append(int(fields["RssShmem"].split()[0]))
     return max(sizes)
 
 
@@ -245,11 +247,8 @@ def size_of_auth():
 def distributed():
     home = f"{next(networks)}.1"
     good(shared, home, "u0")
-    fail_from_everywhere("u0", 100)
-    before = size_of_auth()
-    fail_from_everywhere("u0", 900)
-    grown = size_of_auth() - before
-    assert grown < 4096, f"{grown} KiB more for 900 sources more"
+    fail_from_everywhere("u0", 1000)
+    assert 0 < shared_memory() < 3000, shared_memory()
     assert re.search(r"slowed tried=u0 delay=\d+: guessed at from many places", shared.log_text())
     # Nothing is forgotten meanwhile, so the answers come as late as they ever do.
     took = {}
@@ -422,7 +421,7 @@ def fair():
         for thread in threads:
             thread.join()
     assert "too much of this source is being checked" in server.log_text() or len(counted) < 1000, len(counted)
-    good(server, source, "u2")
+    wait_for(lambda: attempt(server, source, "u2", PASSWORD).startswith(b"+OK"), "nothing of it is left")
 
 
 harness.main(server, shared, quick, forgetful, usual)
