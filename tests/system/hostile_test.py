@@ -427,6 +427,15 @@ def no_commit(server):
 @both("a user who logs in many times while a session has his maildrop slows nobody else down")
 def in_use_storm(server):
     user, other = server.user(ONE), server.user(ONE)
+    for _ in range(3):  # the machine may be busy by itself
+        took = storm(server, user, other)
+        if took < 2.5:
+            return
+    raise AssertionError(f"{took:.2f} s")  # five, if each kept a thread of the store waiting
+
+
+def storm(server, user, other):
+    """How long other's login takes while user's are refused."""
     with server.logged_in(user):
         clients = []
         for _ in range(100):
@@ -440,7 +449,7 @@ def in_use_storm(server):
         for client in clients:
             assert client.line().startswith(b"-ERR [IN-USE]")
             client.close()
-    assert took < 2.5, f"{took:.2f} s"  # five, if each kept a thread of the store waiting
+    return took
 
 
 # --- clients --------------------------------------------------------------------------------------

@@ -243,19 +243,19 @@ for stage, octets in (("from the start", b""), ("inside the versions", pop3.SEND
             took = time.monotonic() - began
             rest = rest[1:] if rest.startswith(b"\0") else rest
             assert rest.startswith(b"-ERR") and rest.count(b"\n") == 1, rest
-            assert 0.8 < took < 5, took
+            assert 0.8 < took < 15, took
 
 
 @row("one octet now and then does not move the deadline")
 def slow_octets():
-    began = time.monotonic()
-    with hasty.kpop() as client, contextlib.suppress(OSError):
-        for octet in pop3.SENDAUTH:
-            client.send(bytes([octet]))
-            time.sleep(0.2)
-            if time.monotonic() - began > 5:
-                break
-    assert time.monotonic() - began < 4
+    with hasty.kpop() as client:
+        try:
+            for octet in pop3.SENDAUTH:
+                client.send(bytes([octet]))
+                time.sleep(0.2)
+        except OSError:
+            return
+    raise AssertionError(f"{len(pop3.SENDAUTH)} octets were taken, one every fifth of a second")
 
 
 @both("a ticket for imap/localhost from the same keytab is refused")
