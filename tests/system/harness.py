@@ -209,7 +209,8 @@ class Server:
                         "run_dir": self.dir, "pid_file": self.dir / "kpopd.pid",
                         "certificate": self.dir / "cert.pem", "key": self.dir / "key.pem",
                         "keytab": self.keytab, "krb5_conf": realm.dir / "krb5.conf",
-                        "mechanisms": ["GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"],
+                        "mechanisms": ["GSSAPI", "CRAM-MD5", "GS2-KRB5-PLUS", "GS2-KRB5", "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS",
+                                       "SCRAM-SHA-1-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"],
                         "isolation": "process", "plaintext": "always", "apop": True, "refusal_msecs": 100,
                         "log_debug": True, **options}
         self.write_conf()
