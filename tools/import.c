@@ -60,9 +60,10 @@ static bool make_room(struct import *import)
 		kpopctl_fail("%s: %s", import->name, strerror(errno));
 		return false;
 	}
-	if (import->len != 0)
+	if (import->len != 0) {
 		memcpy(octets, import->octets_secret, import->len);
-	explicit_bzero(import->octets_secret, import->len);
+		explicit_bzero(import->octets_secret, import->len);
+	}
 	free(import->octets_secret);
 	import->octets_secret = octets;
 	import->size = size;
