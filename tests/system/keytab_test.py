@@ -309,6 +309,7 @@ def rotation_load(server):
 @row("without a secrets file the start and kpopd -t say so in one line, CAPA shows no password; the first user brings them")
 def no_secrets():
     server = harness.Server(realm, start=False)
+    replace(server, GOOD)
     for path in (server.state_dir / "auth").glob("secrets.mdb*"):
         path.unlink()
     told = run(harness.BUILD / "kpopd", "-t", "-c", server.conf).stdout.decode()
