@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <krb5.h>
 #include <openssl/crypto.h>
+
+#include "enctype.h"
 
 /* RFC 4121 section 4.2.6.2: where the fields of a Wrap token's header are. */
 #define HEADER_OCTETS 16u
@@ -16,49 +17,18 @@ enum { SENT_BY_ACCEPTOR = 1, SEALED = 2, ACCEPTOR_SUBKEY = 4, KNOWN_FLAGS = 7 };
 /* Section 2: what Wrap tokens of either side are keyed for, sealed or not. */
 enum { USAGE_ACCEPTOR_SEAL = 22, USAGE_INITIATOR_SEAL = 24 };
 
-#define CONFOUNDER_OCTETS 16u
 #define EXPORT_VERSION 1u
 #define EXPORT_HEAD_OCTETS (LAYER_EXPORTED_OCTETS - LAYER_KEY_OCTETS)
 
-/* RFC 3962 and RFC 8009; the checksum is the one that belongs to the enctype. */
-struct kind_of_key {
-	krb5_enctype enctype;
-	krb5_cksumtype checksum;
-	size_t key_octets, mac_octets;
-};
-
-static const struct kind_of_key kinds[] = {
-    {ENCTYPE_AES128_CTS_HMAC_SHA1_96, CKSUMTYPE_HMAC_SHA1_96_AES128, 16, 12},
-    {ENCTYPE_AES256_CTS_HMAC_SHA1_96, CKSUMTYPE_HMAC_SHA1_96_AES256, 32, 12},
-    {ENCTYPE_AES128_CTS_HMAC_SHA256_128, CKSUMTYPE_HMAC_SHA256_128_AES128, 16, 16},
-    {ENCTYPE_AES256_CTS_HMAC_SHA384_192, CKSUMTYPE_HMAC_SHA384_192_AES256, 32, 24},
-};
-
 struct layer {
 	enum layer_kind kind;
-	const struct kind_of_key *by;
-	krb5_key key; /* keeps what it derives for each usage */
+	const struct enctype *by;
+	struct enctype_keys *ours, *theirs; /* for tokens we make, and for those we take */
 	uint8_t subkey_flag;
 	size_t client_max;
 	uint64_t send_number, receive_number;
 	char description[64];
 };
-
-static const struct kind_of_key *find(int enctype)
-{
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (kinds[i].enctype == enctype)
-			return &kinds[i];
-	return NULL;
-}
-
-bool layer_enctype(int enctype, size_t *key_octets_r)
-{
-	const struct kind_of_key *by = find(enctype);
-
-	*key_octets_r = by == NULL ? 0 : by->key_octets;
-	return by != NULL;
-}
 
 static uint64_t get(const uint8_t *at, size_t octets)
 {
@@ -80,7 +50,7 @@ static void put(uint8_t *at, size_t octets, uint64_t value)
 /* Everything but the key. */
 static struct layer *import_head(const uint8_t *at, size_t len)
 {
-	const struct kind_of_key *by = len > EXPORT_HEAD_OCTETS ? find(at[2]) : NULL;
+	const struct enctype *by = len > EXPORT_HEAD_OCTETS ? enctype_find(at[2]) : NULL;
 	uint64_t client_max = len > EXPORT_HEAD_OCTETS ? get(at + 4, 4) : 0;
 	struct layer *layer;
 
@@ -100,24 +70,23 @@ static struct layer *import_head(const uint8_t *at, size_t len)
 
 struct layer *layer_import(const void *octets_secret, size_t len)
 {
-	const uint8_t *at = octets_secret;
+	const uint8_t *at = octets_secret, *key_secret = at + EXPORT_HEAD_OCTETS;
 	struct layer *layer = import_head(at, len);
-	char name[40] = "";
-	krb5_keyblock block = {.magic = KV5M_KEYBLOCK};
+	bool sealed;
 
 	if (layer == NULL)
 		return NULL;
-	block.enctype = layer->by->enctype;
-	block.length = (unsigned)layer->by->key_octets;
-	block.contents = (uint8_t *)(uintptr_t)(at + EXPORT_HEAD_OCTETS);
-	/* The primitives take no context for anything: it would bring in files. */
-	if (krb5_k_create_key(NULL, &block, &layer->key) != 0) {
+	sealed = layer->kind == LAYER_CONFIDENTIALITY;
+	layer->ours = sealed ? enctype_seal_keys(layer->by, key_secret, USAGE_ACCEPTOR_SEAL)
+			     : enctype_sign_keys(layer->by, key_secret, USAGE_ACCEPTOR_SEAL);
+	layer->theirs = sealed ? enctype_seal_keys(layer->by, key_secret, USAGE_INITIATOR_SEAL)
+			       : enctype_sign_keys(layer->by, key_secret, USAGE_INITIATOR_SEAL);
+	if (layer->ours == NULL || layer->theirs == NULL) {
 		layer_free(&layer);
 		return NULL;
 	}
-	krb5_enctype_to_name(layer->by->enctype, FALSE, name, sizeof(name));
 	snprintf(layer->description, sizeof(layer->description), "%s %s",
-	    layer->kind == LAYER_CONFIDENTIALITY ? "confidentiality" : "integrity", name);
+	    sealed ? "confidentiality" : "integrity", layer->by->name);
 	return layer;
 }
 
@@ -125,7 +94,8 @@ void layer_free(struct layer **layer)
 {
 	if (*layer == NULL)
 		return;
-	krb5_k_free_key(NULL, (*layer)->key); /* wipes it */
+	enctype_keys_free(&(*layer)->ours);
+	enctype_keys_free(&(*layer)->theirs);
 	OPENSSL_cleanse(*layer, sizeof(**layer));
 	free(*layer);
 	*layer = NULL;
@@ -139,19 +109,9 @@ const char *layer_description(const struct layer *layer)
 /* What a token has besides what it carries. */
 static size_t overhead(const struct layer *layer)
 {
-	size_t sealing = layer->kind == LAYER_CONFIDENTIALITY ? CONFOUNDER_OCTETS + HEADER_OCTETS : 0;
+	size_t sealing = layer->kind == LAYER_CONFIDENTIALITY ? ENCTYPE_CONFOUNDER_OCTETS + HEADER_OCTETS : 0;
 
 	return HEADER_OCTETS + sealing + layer->by->mac_octets;
-}
-
-static krb5_crypto_iov piece(krb5_cryptotype type, uint8_t *at, size_t len)
-{
-	krb5_crypto_iov iov = {.flags = type};
-
-	iov.data.magic = KV5M_DATA;
-	iov.data.data = (char *)at;
-	iov.data.length = (unsigned)len;
-	return iov;
 }
 
 static void reverse(uint8_t *at, size_t len)
@@ -194,17 +154,13 @@ static enum layer_err check_header(const struct layer *layer, const uint8_t *hea
  */
 static enum layer_err unseal(struct layer *layer, uint8_t *token, size_t body, size_t ec, size_t *len_r)
 {
-	uint8_t *plain = token + HEADER_OCTETS + CONFOUNDER_OCTETS, *copy;
+	uint8_t *plain = token + HEADER_OCTETS + ENCTYPE_CONFOUNDER_OCTETS, *copy;
 	size_t mac = layer->by->mac_octets, len;
-	krb5_crypto_iov iov[3];
 
-	if (body < CONFOUNDER_OCTETS + ec + HEADER_OCTETS + mac)
+	if (body < ENCTYPE_CONFOUNDER_OCTETS + ec + HEADER_OCTETS + mac)
 		return LAYER_BAD;
-	len = body - CONFOUNDER_OCTETS - mac;
-	iov[0] = piece(KRB5_CRYPTO_TYPE_HEADER, token + HEADER_OCTETS, CONFOUNDER_OCTETS);
-	iov[1] = piece(KRB5_CRYPTO_TYPE_DATA, plain, len);
-	iov[2] = piece(KRB5_CRYPTO_TYPE_TRAILER, plain + len, mac);
-	if (krb5_k_decrypt_iov(NULL, layer->key, USAGE_INITIATOR_SEAL, NULL, iov, 3) != 0)
+	len = body - ENCTYPE_CONFOUNDER_OCTETS - mac;
+	if (enctype_unseal(layer->theirs, token + HEADER_OCTETS, body - mac, plain + len) != 0)
 		return LAYER_BAD;
 	copy = plain + len - HEADER_OCTETS;
 	memcpy(copy + AT_RRC, token + AT_RRC, 2);
@@ -218,19 +174,12 @@ static enum layer_err unseal(struct layer *layer, uint8_t *token, size_t body, s
 static enum layer_err verify(struct layer *layer, uint8_t *token, size_t body, size_t ec, size_t *len_r)
 {
 	uint8_t header[HEADER_OCTETS], *plain = token + HEADER_OCTETS;
-	krb5_boolean valid = FALSE;
-	krb5_crypto_iov iov[3];
 
 	if (ec != layer->by->mac_octets || body < ec)
 		return LAYER_BAD;
 	memcpy(header, token, sizeof(header));
 	memset(header + AT_EC, 0, 4);
-	iov[0] = piece(KRB5_CRYPTO_TYPE_DATA, plain, body - ec);
-	iov[1] = piece(KRB5_CRYPTO_TYPE_DATA, header, sizeof(header));
-	iov[2] = piece(KRB5_CRYPTO_TYPE_CHECKSUM, plain + body - ec, ec);
-	if (krb5_k_verify_checksum_iov(
-		NULL, layer->by->checksum, layer->key, USAGE_INITIATOR_SEAL, iov, 3, &valid) != 0 ||
-	    !valid)
+	if (enctype_verify(layer->theirs, plain, body - ec, header, sizeof(header), plain + body - ec) != 0)
 		return LAYER_BAD;
 	*len_r = body - ec;
 	return LAYER_OK;
@@ -255,7 +204,7 @@ enum layer_err layer_unwrap(
 		     : verify(layer, token, body, ec, plain_len_r);
 	if (err != LAYER_OK)
 		return err;
-	*plain_at_r = HEADER_OCTETS + (sealed ? CONFOUNDER_OCTETS : 0);
+	*plain_at_r = HEADER_OCTETS + (sealed ? ENCTYPE_CONFOUNDER_OCTETS : 0);
 	layer->receive_number++;
 	return LAYER_OK;
 }
@@ -267,29 +216,21 @@ size_t layer_wrap_limit(const struct layer *layer, size_t size)
 	return most > overhead(layer) ? most - overhead(layer) : 0;
 }
 
-static krb5_error_code seal(struct layer *layer, uint8_t *token, size_t len)
+static int seal(struct layer *layer, uint8_t *token, size_t len)
 {
-	uint8_t *plain = token + HEADER_OCTETS + CONFOUNDER_OCTETS;
-	krb5_crypto_iov iov[3];
+	uint8_t *plain = token + HEADER_OCTETS + ENCTYPE_CONFOUNDER_OCTETS, *behind = plain + len;
 
-	memcpy(plain + len, token, HEADER_OCTETS);
-	iov[0] = piece(KRB5_CRYPTO_TYPE_HEADER, token + HEADER_OCTETS, CONFOUNDER_OCTETS);
-	iov[1] = piece(KRB5_CRYPTO_TYPE_DATA, plain, len + HEADER_OCTETS);
-	iov[2] = piece(KRB5_CRYPTO_TYPE_TRAILER, plain + len + HEADER_OCTETS, layer->by->mac_octets);
-	return krb5_k_encrypt_iov(NULL, layer->key, USAGE_ACCEPTOR_SEAL, NULL, iov, 3);
+	memcpy(behind, token, HEADER_OCTETS);
+	return enctype_seal(layer->ours, token + HEADER_OCTETS,
+	    ENCTYPE_CONFOUNDER_OCTETS + len + HEADER_OCTETS, behind + HEADER_OCTETS);
 }
 
-static krb5_error_code sign(struct layer *layer, uint8_t *token, size_t len)
+static int sign(struct layer *layer, uint8_t *token, size_t len)
 {
-	size_t mac = layer->by->mac_octets;
-	krb5_error_code rc;
-	krb5_crypto_iov iov[3];
+	uint8_t *plain = token + HEADER_OCTETS;
+	int rc = enctype_sign(layer->ours, plain, len, token, HEADER_OCTETS, plain + len);
 
-	iov[0] = piece(KRB5_CRYPTO_TYPE_DATA, token + HEADER_OCTETS, len);
-	iov[1] = piece(KRB5_CRYPTO_TYPE_DATA, token, HEADER_OCTETS);
-	iov[2] = piece(KRB5_CRYPTO_TYPE_CHECKSUM, token + HEADER_OCTETS + len, mac);
-	rc = krb5_k_make_checksum_iov(NULL, layer->by->checksum, layer->key, USAGE_ACCEPTOR_SEAL, iov, 3);
-	put(token + AT_EC, 2, mac); /* it was zero for the checksum */
+	put(token + AT_EC, 2, layer->by->mac_octets); /* it was zero for the checksum */
 	return rc;
 }
 
@@ -308,7 +249,7 @@ enum layer_err layer_wrap(
 	token_r[AT_FILLER] = 0xff;
 	put(token_r + AT_SEQUENCE, 8, layer->send_number);
 	if (len > 0)
-		memcpy(token_r + HEADER_OCTETS + (sealed ? CONFOUNDER_OCTETS : 0), plain, len);
+		memcpy(token_r + HEADER_OCTETS + (sealed ? ENCTYPE_CONFOUNDER_OCTETS : 0), plain, len);
 	if ((sealed ? seal(layer, token_r, len) : sign(layer, token_r, len)) != 0)
 		return LAYER_ERROR;
 	layer->send_number++;

@@ -4,7 +4,7 @@
  * (RFC 4121 section 4.2.6.2), made and taken.
  *
  * For the front, which has no keytab, no files and no GSS context: only the octets that layer_export.h made
- * of one in the process that has them. Uses the primitives of libkrb5, which open nothing. Owns the key.
+ * of one in the process that has them. Owns the keys.
  * No function here reads or writes a socket; how records are framed is the caller's.
  *
  * The exported form, integers in network order, nothing behind the key:
@@ -66,8 +66,5 @@ size_t layer_wrap_limit(const struct layer *layer, size_t size);
  */
 enum layer_err layer_wrap(
     struct layer *layer, const void *plain, size_t len, uint8_t *token_r, size_t size, size_t *token_len_r);
-
-/* What is known of an enctype that a layer may have: false for all but the four of RFC 3962 and RFC 8009. */
-bool layer_enctype(int enctype, size_t *key_octets_r);
 
 #endif

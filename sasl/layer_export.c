@@ -5,6 +5,8 @@
 
 #include <gssapi/gssapi_krb5.h>
 
+#include "enctype.h"
+
 #define LUCID_VERSION 1u
 #define PROTOCOL_RFC4121 1u
 
@@ -24,11 +26,11 @@ static size_t write_out(const gss_krb5_lucid_context_v1_t *lucid, enum layer_kin
 	/* RFC 4121 section 2: the acceptor's subkey when it asserted one. */
 	const gss_krb5_lucid_key_t *key =
 	    keys->have_acceptor_subkey ? &keys->acceptor_subkey : &keys->ctx_key;
-	size_t key_octets;
+	const struct enctype *enctype = enctype_find((int)key->type);
 	uint8_t *at = octets_secret_r;
 
 	if (lucid->version != LUCID_VERSION || lucid->protocol != PROTOCOL_RFC4121 || lucid->initiate ||
-	    !layer_enctype((int)key->type, &key_octets) || key->length != key_octets)
+	    enctype == NULL || key->length != enctype->key_octets)
 		return 0;
 	at = put(at, 1, 1);
 	at = put(at, 1, (uint64_t)kind);
@@ -38,8 +40,8 @@ static size_t write_out(const gss_krb5_lucid_context_v1_t *lucid, enum layer_kin
 	at = put(at, 8, lucid->send_seq);
 	/* The library tells where the client began; what has come since it keeps to itself. */
 	at = put(at, 8, lucid->recv_seq + taken);
-	memcpy(at, key->data, key_octets);
-	return (size_t)(at - octets_secret_r) + key_octets;
+	memcpy(at, key->data, enctype->key_octets);
+	return (size_t)(at - octets_secret_r) + enctype->key_octets;
 }
 
 size_t layer_export(
