@@ -181,12 +181,13 @@ class Server:
     count = 0
 
     def __init__(self, realm, users=8, start=True, disk=None, ports=("pop3", "pop3s", "kpop"), listener="",
-                 host="127.0.0.1", sections="", **options):
+                 host="127.0.0.1", sections="", wrapper=(), **options):
         """disk: the size of a file system of its own, as mount(8) takes it; needs root. ports: the listeners;
         listener: more keys for each of them, as they stand in the file; host: where to ask whether it serves;
-        sections: more of the file, as it stands."""
+        sections: more of the file, as it stands; wrapper: a command that becomes kpopd."""
         Server.count += 1
         self.realm = realm
+        self.wrapper = wrapper
         self.dir = WORK / f"server{Server.count}"
         self.dir.mkdir()
         if disk:
@@ -262,7 +263,7 @@ class Server:
     def start(self, wait=True):
         environ = {**os.environ, "KRB5CCNAME": "FILE:/nonexistent"}
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([BUILD / "kpopd", "-f", "-c", self.conf], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*self.wrapper, BUILD / "kpopd", "-f", "-c", self.conf], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, env=environ)
         if wait:
             wait_for(self.serves, "kpopd serves")

@@ -26,10 +26,7 @@ def write(user, *principals):
 
 
 def start(sections="map guests { k5login = true }\n", **options):
-    server = harness.Server(realm, users=2, start=False, krb5_conf=conf, **options)
-    server.conf.write_text(server.conf.read_text() + sections)
-    server.start()
-    return server
+    return harness.Server(realm, users=2, krb5_conf=conf, sections=sections, **options)
 
 
 server = start(check_secs=2, passwords=["kerberos", "secrets"])

@@ -3,8 +3,10 @@
 """Passwords that others know: a KDC, saslauthd (RFC 4616, 4120, 6113), and what happens when they do not answer."""
 import contextlib
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 
@@ -36,12 +38,9 @@ alone.start()
 servers = [both, alone]
 
 
-def start(sections="", start=True, **options):  # pylint: disable=redefined-outer-name
-    """One more server for the rows that follow; sections: more of its configuration."""
-    server = harness.Server(realm, start=False, **{"users": 2, **options})
-    server.conf.write_text(server.conf.read_text() + sections)
-    if start:
-        server.start()
+def start(**options):
+    """One more server for the rows that follow."""
+    server = harness.Server(realm, **{"users": 2, **options})
     servers.append(server)
     return server
 
@@ -260,6 +259,31 @@ def deadline():
         refused(server, "careful", KRB_PASSWORD, TEMP, said="did not end within 2 s: killed")
     good(server, "careful", KRB_PASSWORD)
     server.stop()
+
+
+def root_row(sentence):
+    """Only root can give kpopd another view of /etc."""
+    return row(sentence) if harness.ROOT else lambda function: function
+
+
+@root_row("the resolver hangs: the same")
+def resolver():
+    text = (realm.dir / "krb5.conf").read_text()
+    port = (realm.dir / "kdc.port").read_text().strip()
+    conf, resolv = WORK / "resolver.conf", WORK / "resolv.conf"
+    conf.write_text(text.replace(f"127.0.0.1:{port}", f"kdc.kpopd.test:{port}"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        address = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
+        silent.settimeout(harness.WAIT_SECS)
+        silent.bind((address, 53))
+        resolv.write_text(f"nameserver {address}\noptions timeout:30\n")
+        server = start(passwords=["secrets", "kerberos"], krb5_conf=conf, check_secs=2, wrapper=[
+            "unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$(realpath /etc/resolv.conf)" && exec "$@"', resolv])
+        good(server, "u0", PASSWORD)
+        refused(server, "careful", KRB_PASSWORD, TEMP, said="did not end within 2 s: killed")
+        assert b"kpopd" in silent.recv(512)  # the question, which got no answer
+        good(server, "u0", PASSWORD)
+        server.stop()
 
 
 def checkers(server):
