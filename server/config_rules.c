@@ -76,7 +76,9 @@ static int check_domains(struct config *config, struct config_place *place)
 static int check_mechanisms(const struct config *config, struct config_place *place, int line,
     const char *title, char *const *mechanisms, bool kerberos)
 {
-	static const char *const principals[] = {"GSSAPI", "GS2-KRB5", "GS2-KRB5-PLUS", "KPOP"};
+	/* Those of passwords, too: a KDC may be asked about them. */
+	static const char *const principals[] = {
+	    "GSSAPI", "GS2-KRB5", "GS2-KRB5-PLUS", "KPOP", "PLAIN", "LOGIN", "USER"};
 	static const char *const commands[] = {"KPOP", "APOP", "USER"};
 
 	for (; !empty(mechanisms); mechanisms++) {
@@ -89,7 +91,9 @@ static int check_mechanisms(const struct config *config, struct config_place *pl
 		if (!known)
 			return config_fail(place, line, "%s: %s %s", title, *mechanisms,
 			    kerberos
-				? "has no principals; write GSSAPI, GS2-KRB5, GS2-KRB5-PLUS or KPOP"
+				? "has no principals; write GSSAPI, GS2-KRB5, GS2-KRB5-PLUS, KPOP, or PLAIN, "
+				  "LOGIN, "
+				  "USER for passwords"
 				: "is no mechanism here; write one of 'mechanisms', or USER, APOP or KPOP");
 	}
 	return 0;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "server/identity.h"
 #include "server/names.h"
 #include "tools/map.h"
 #include "tools/users.h"
@@ -33,7 +34,8 @@ enum {
 	(FORMS | BIT(OPTION_FORMAT) | BIT(OPTION_REALM) | BIT(OPTION_KEEP_REALM) | BIT(OPTION_REPLACE) | \
 	    BIT(OPTION_KEEP_GOING) | BIT(OPTION_NO_WRITE))
 
-enum operand { OPERAND_NONE = 0, OPERAND_USER, OPERAND_FILE };
+/* A stored user may have a name that no client can mean any more. */
+enum operand { OPERAND_NONE = 0, OPERAND_USER, OPERAND_STORED, OPERAND_FILE };
 
 static const struct command {
 	const char *noun, *verb, *arguments, *help;
@@ -45,9 +47,9 @@ static const struct command {
 	"add a user; the password is asked for, or a line of standard input", OPERAND_USER, FORMS, users_add},
     {"user", "passwd", "[-p] [--keys LIST] [--iterations N] NAME", "change a user's password", OPERAND_USER,
 	FORMS, users_passwd},
-    {"user", "del", "NAME", "remove a user", OPERAND_USER, 0, users_del},
+    {"user", "del", "NAME", "remove a user", OPERAND_STORED, 0, users_del},
     {"user", "list", "", "list the users, each with what is stored", OPERAND_NONE, 0, users_list},
-    {"user", "show", "NAME", "say what is stored of a user, and what that is good for", OPERAND_USER, 0,
+    {"user", "show", "NAME", "say what is stored of a user, and what that is good for", OPERAND_STORED, 0,
 	users_show},
     {"user", "import", "[OPTION...] FILE|-", "add users of another server's file", OPERAND_FILE, IMPORTS,
 	users_import},
@@ -249,11 +251,13 @@ static const struct command *find(const struct typed *typed)
 }
 
 /* The server asks for users by their own names, whatever clients call them; so users are stored so. */
-static int take_user(const struct config *config, const char **operand)
+static int take_user(const struct config *config, enum operand kind, const char **operand)
 {
 	static char user[LIMIT_USER_OCTETS + 1];
 	const char *why, *name = *operand;
 
+	if (kind == OPERAND_STORED && identity_user_valid(name, strlen(name)) && users_stored(config, name))
+		return EXIT_SUCCESS;
 	if (names_canonical(config, name, strlen(name), user, &why) != 0)
 		return kpopctl_fail("%s cannot be a user's name: %s", name, why);
 	if (strcmp(user, name) != 0)
@@ -280,7 +284,9 @@ int main(int argc, char **argv)
 	config = config_read(typed.options.config, why, sizeof(why));
 	if (config == NULL)
 		return kpopctl_fail("%s", why);
-	status = command->operand == OPERAND_USER ? take_user(config, &typed.options.operand) : EXIT_SUCCESS;
+	status = command->operand == OPERAND_USER || command->operand == OPERAND_STORED
+		     ? take_user(config, command->operand, &typed.options.operand)
+		     : EXIT_SUCCESS;
 	if (status == EXIT_SUCCESS)
 		status = command->run(config, &typed.options);
 	config_free(&config);

@@ -11,6 +11,7 @@
 
 #include "sasl/credentials.h"
 #include "server/folders.h"
+#include "server/names.h"
 #include "tools/password.h"
 
 static int trouble(const struct config *config, const char *path)
@@ -163,7 +164,11 @@ static int print_user(void *arg, const char *user, const struct credentials *rec
 {
 	const char *comma = "";
 
-	(void)arg;
+	if (!names_is_canonical(arg, user))
+		fprintf(stderr,
+		    "kpopctl: %s is no user's name by this configuration, and nobody logs in by it; see "
+		    "\"kpopctl map --name %s\"\n",
+		    user, user);
 	printf("%s\t", user);
 	if (record == NULL) {
 		puts("damaged");
@@ -197,7 +202,7 @@ int users_list(const struct config *config, const struct options *options)
 	(void)options;
 	if (secrets == NULL)
 		return EXIT_FAILURE;
-	status = report(config, secrets_list(secrets, print_user, NULL), "");
+	status = report(config, secrets_list(secrets, print_user, (void *)(uintptr_t)config), "");
 	secrets_close(&secrets);
 	return flushed(status);
 }
@@ -223,6 +228,21 @@ static void print_mechanisms(const struct credentials *record)
 		if (record->keys[hash].iterations != 0)
 			printf(" SCRAM-%s", scramkeys_name((enum scram_hash)hash));
 	puts(record->plain ? " CRAM-MD5 APOP" : "");
+}
+
+bool users_stored(const struct config *config, const char *name)
+{
+	char path[PATH_MAX];
+	struct secrets *secrets = NULL;
+	struct credentials record;
+	int rc;
+
+	if (secrets_open(&secrets, config_path(config, CONFIG_SECRETS, path), false) != SECRETS_OK)
+		return false;
+	rc = secrets_get(secrets, name, &record);
+	explicit_bzero(&record, sizeof(record));
+	secrets_close(&secrets);
+	return rc == SECRETS_OK || (rc == SECRETS_TEMP && errno == EBADMSG);
 }
 
 int users_show(const struct config *config, const struct options *options)

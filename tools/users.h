@@ -7,6 +7,9 @@
 
 #include "tools/kpopctl.h"
 
+/* Whether there is a user of exactly this name. */
+bool users_stored(const struct config *config, const char *name);
+
 int users_add(const struct config *config, const struct options *options);
 int users_passwd(const struct config *config, const struct options *options);
 int users_del(const struct config *config, const struct options *options);

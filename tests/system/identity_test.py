@@ -51,6 +51,7 @@ map robots {
     regex = '([a-z]+)\.pop@KPOPD\.TEST'
     user = '\1'
 }
+map staff-strong { realm = 'STAFF.TEST' indicators = { "spake" } deny = true }
 map staff { realm = 'STAFF.TEST' user = '%n@%d' }
 map own { auth_to_local = true }
 proxy desk {
@@ -205,9 +206,10 @@ for sentence, who, user, rule in (
         refused(kpop_login, ruled, who, user, words=words)
 
 
-@row("an indicator of another realm's KDC says nothing here")
+@row("an indicator of another realm's KDC does not reach us, by GSSAPI or by KPOP")
 def foreign_indicator():
     accepted(gssapi_login, ruled, "staff strong", words=("user=carol@staff.test", "map=staff"))
+    accepted(kpop_login, ruled, "staff strong", "carol@staff.test", words=("user=carol@staff.test", "map=staff"))
 
 
 @row("a rule with networks is for these alone")
@@ -363,6 +365,23 @@ def tools():
     assert ctl("user", "add", "NEW", input=b"secret 9\n", check=False).returncode == 1
     ctl("user", "del", "new+pop.a.example")
     assert b"new@" not in ctl("user", "list").stdout
+
+
+@row("a user whose name has become another's is listed as such, and can be removed without harm to the other")
+def stale_user():
+    def ctl(conf, *arguments, **options):
+        return run(BUILD / "kpopctl", "-c", conf, *arguments, **options).stdout.decode()
+    before = harness.WORK / "before.conf"
+    before.write_text(re.sub("^(default_domain|domains|local_domains|plus_hosts|fold_case) .*\n", "",
+                             domains.conf.read_text(), flags=re.M))
+    ctl(before, "user", "add", "Stale", input=b"secret 8\n")
+    ctl(domains.conf, "user", "add", "stale", input=b"secret 9\n")
+    listing = ctl(domains.conf, "user", "list")
+    assert "kpopctl: Stale is no user's name by this configuration" in listing and "\nstale@a.example\t" in listing, listing
+    ctl(domains.conf, "user", "del", "Stale")
+    assert "Stale" not in ctl(domains.conf, "user", "list")
+    by_name(domains, LOGINS["PLAIN"], "Stale", "stale@a.example", "secret 9")
+    ctl(domains.conf, "user", "del", "STALE")
 
 
 # --- who may be somebody else ---------------------------------------------------------------------
