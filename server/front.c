@@ -231,6 +231,16 @@ static void hear_idle(struct server *server, int leash)
 		_exit(0);
 }
 
+/* What was said while the client was taken: it is to see the offers of now. RETIRE means others. */
+static void hear_all(struct server *server, int leash)
+{
+	enum leash_word word;
+	while ((word = child_hear(leash, &server->front.offers)) == LEASH_OFFERS)
+		continue;
+	if (word == LEASH_GONE)
+		_exit(0);
+}
+
 static int wait_for_client(struct server *server, int leash, const struct listener **listener_r)
 {
 	const struct listeners *listeners = server->role->listeners;
@@ -273,6 +283,7 @@ static void session_main(void *arg, int leash)
 	const struct listener *listener;
 	int fd = wait_for_client(server, leash, &listener);
 	stop_listening(server);
+	hear_all(server, leash);
 	if (msg_send(leash, MSG_CHILD_TAKEN, NULL, 0, -1) != MSG_OK)
 		_exit(0);
 	server->leash = leash;

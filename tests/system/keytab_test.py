@@ -3,7 +3,7 @@
 """The life of a keytab, and of the secrets file: they come, go and change, and the server follows by itself."""
 import contextlib
 import os
-import shutil
+import re
 import signal
 import threading
 import time
@@ -57,10 +57,23 @@ def follows(server, offers):
     wait_for(lambda: ("GSSAPI" in offered(server)) == offers, f"GSSAPI {'is' if offers else 'is not'} in CAPA", PICK_UP_SECS)
 
 
-def kpop_works(server, environ=alice, service="pop/localhost"):
+def kpop_login(server, environ=alice, service="pop/localhost"):
     with server.kpop() as client:
         client.sendauth(realm.apreq(environ, service))
         client.quit()
+
+
+def works(server, environ, service="pop/localhost"):
+    try:
+        kpop_login(server, environ, service)
+        return True
+    except AssertionError:
+        return False
+
+
+def kpop_works(server, environ=alice, service="pop/localhost"):
+    """At once, or as soon as the last process has heard of the keys that the first one has."""
+    wait_for(lambda: works(server, environ, service), "a ticket is good", PICK_UP_SECS)
 
 
 def kpop_refused(server):
@@ -93,10 +106,10 @@ def goes_and_comes(server):
         follows(server, False)
         with server.pop3() as client:
             client.expect("AUTH GSSAPI", "-ERR [SYS/PERM] ")
-        wait_for(lambda: "not offered any more" in said() and " GSSAPI KPOP" in said(), "the log says it")
+        wait_for(lambda: re.search("not offered any more.*: .*GSSAPI.* KPOP", said()), "the log says it")
         kpop_refused(server)
         server.logged_in(server.user()).quit()
-    wait_for(lambda: "offered from now on: GSSAPI KPOP" in said(), "the log says it")
+    wait_for(lambda: re.search("offered from now on: .*GSSAPI.* KPOP", said()), "the log says it")
     kpop_works(server)
 
 
@@ -260,14 +273,6 @@ def rotation():
             kpop_works(server, environ)
 
 
-def works(server, environ):
-    try:
-        kpop_works(server, environ)
-        return True
-    except AssertionError:
-        return False
-
-
 @both("keys that change every second for a while: no login fails, by ticket or by password")
 def rotation_load(server):
     environ, trouble, count = ticket("alice"), [], [0]
@@ -287,7 +292,7 @@ def rotation_load(server):
         server.logged_in("u0").quit()
 
     def by_ticket():
-        kpop_works(server, environ)
+        kpop_login(server, environ)
     users = [threading.Thread(target=log_in, args=(how,)) for how in (by_password, by_ticket, by_ticket)]
     before = len(server.log_text())
     for user in users:
@@ -299,7 +304,7 @@ def rotation_load(server):
         user.join()
     assert not trouble, trouble
     assert count[0] > 10, count
-    wait_for(lambda: server.log_text()[before:].count("the changed keys are taken") >= 2, "some of them are taken")
+    wait_for(lambda: server.log_text()[before:].count("the changed keys are taken") >= 1, "some of them are taken")
     environ = ticket("carol")
     wait_for(lambda: works(server, environ), "the last key is taken", PICK_UP_SECS)
 
@@ -330,6 +335,21 @@ def no_secrets():
     wait_for(lambda: "PLAIN" in offered(server), "passwords are offered", PICK_UP_SECS)
     server.logged_in("u0").quit()
     assert server.stop() == 0
+
+
+# --- together with reloads ------------------------------------------------------------------------
+
+@both("keytabs that come and go while SIGHUP comes again and again: in the end all works, and nothing is left over")
+def with_reloads(server):
+    for number in range(3):
+        replace(server, GOOD if number % 2 else b"")
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+    replace(server, GOOD)
+    server.reload()
+    kpop_works(server)
+    follows(server, True)
+    server.logged_in(server.user()).quit()
 
 
 # --- processes that stand still ---------------------------------------------------------------------

@@ -168,6 +168,7 @@ for sentence, octets in (
         ("a length of 20", b"\0\0\0\x14" + b"KRB5_SENDAUTH_V1.00\0"),
         ("a length of 2147483647", b"\x7f\xff\xff\xff" + bytes(100)),
         ("a length of 4294967295", b"\xff\xff\xff\xff" + bytes(100)),
+        ("a version that does not end in a NUL", b"\0\0\0\x13" + b"KRB5_SENDAUTH_V1.0\r" + b"\0\0\0\x09KPOPV1.0\0"),
         ("four octets of noise", b"\x01\x02\x03\x04"),
         ("a screen of noise", bytes(range(128, 256)) * 16)):
     @row(f"{sentence} instead of a version ends the connection, and the next client is served", octets)
