@@ -234,6 +234,8 @@ int context_accept_end_point(struct context *context, struct saslx *exchange, co
 	rc = context_accept(context, exchange, token, len, &bindings);
 	if (rc == SASL_OK && required && (context->flags & GSS_C_CHANNEL_BOUND_FLAG) == 0)
 		return context_fail(context, exchange, "the client has not bound to this connection");
+	if (rc == SASL_OK && (context->flags & GSS_C_CHANNEL_BOUND_FLAG) != 0)
+		exchange->binding.name = binding_name(end_point->type);
 	return rc;
 }
 

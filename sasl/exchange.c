@@ -98,8 +98,10 @@ static enum saslx_outcome succeed(struct saslx *exchange)
 		attempt_explain(exchange, true, "the mechanism succeeded without a user");
 		return end(exchange, SASLX_ERROR);
 	}
-	*identity = (struct saslx_identity){
-	    .name = exchange->user, .authzid = exchange->authzid, .indicators = exchange->indicators};
+	*identity = (struct saslx_identity){.name = exchange->user,
+	    .authzid = exchange->authzid,
+	    .binding = exchange->binding.name,
+	    .indicators = exchange->indicators};
 	if (exchange->principal[0] != '\0') {
 		identity->kerberos = true;
 		identity->name = exchange->principal;

@@ -5,7 +5,7 @@
  * For the auth role. The library reads no system configuration, loads only the plug-ins we name, and
  * gets its secrets from secrets.h. One exchange is one attempt: after an outcome that ends it, free it
  * and make another (an object that failed is never used again). The library is not thread-safe: one
- * thread a process. RFC 4422, 4616, 4752, 5034, 5802, 7677, 2195; APOP is RFC 1939 section 7.
+ * thread a process. RFC 4422, 4616, 4752, 5034, 5801, 5802, 7677, 2195; APOP is RFC 1939 section 7.
  */
 #ifndef KPOPD_SASL_EXCHANGE_H
 #define KPOPD_SASL_EXCHANGE_H
@@ -64,6 +64,7 @@ struct saslx_identity {
 	bool kerberos;       /* name is a principal, as krb5_unparse_name quotes it; else a user's name */
 	const char *name;    /* never empty */
 	const char *authzid; /* "": nobody else */
+	const char *binding; /* to what of its connection, "tls-exporter"; NULL: it is not bound */
 	const char *const *indicators; /* how a Kerberos client proved it to the KDC; NULL-terminated */
 };
 

@@ -104,8 +104,11 @@ const char *conversation_text(const struct conversation *c)
 	if (c->decision.map != NULL)
 		len += snprintf(text + len, sizeof text - (size_t)len, " map=%s", c->decision.map->name);
 	if (c->decision.proxy != NULL)
-		snprintf(text + len, sizeof text - (size_t)len, " by=%s proxy=%s", c->decision.administrator,
-		    c->decision.proxy->name);
+		len += snprintf(text + len, sizeof text - (size_t)len, " by=%s proxy=%s",
+		    c->decision.administrator, c->decision.proxy->name);
+	const char *binding = c->exchange != NULL ? saslx_identity(c->exchange)->binding : NULL;
+	if (binding != NULL)
+		snprintf(text + len, sizeof text - (size_t)len, " binding=%s", binding);
 	return text;
 }
 

@@ -231,6 +231,10 @@ static void logins(void **state)
 			assert_string_equal(saslx_identity(server)->name, "alice@KPOPD.TEST");
 			assert_string_equal(saslx_identity(server)->authzid, rows[i].authzid);
 			assert_null(saslx_layer(server));
+			if (strstr(rows[i].lie.header, "p=") == NULL)
+				assert_null(saslx_identity(server)->binding);
+			else
+				assert_non_null(strstr(rows[i].lie.header, saslx_identity(server)->binding));
 		}
 		client_end(&client);
 		saslx_free(&server);

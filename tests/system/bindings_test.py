@@ -391,6 +391,19 @@ def rules():
         refused(scram(client, plus=False, bound="tls-exporter"))
 
 
+@row("the log says of each login what it is bound to, so that a site sees who is not")
+def logged():
+    def line(login):
+        before = len(server.log_text())
+        logs_in(lambda: connect(server), login)
+        return wait_for(lambda: re.search("login user=u0 .*", server.log_text()[before:]), "a login in the log")[0]
+    for type in TYPES["TLS 1.3"]:
+        for base in ("SCRAM-SHA-256", "GS2-KRB5"):
+            assert line(lambda c: attempt(c, f"{base}-PLUS", bound=type)).endswith(f" binding={type}")
+    for base in ("SCRAM-SHA-256", "GS2-KRB5", "GSSAPI"):
+        assert "binding=" not in line(lambda c: attempt(c, base))
+
+
 # --- GSSAPI as Active Directory has it ------------------------------------------------------------------------
 
 def ad(client, right=True):
@@ -416,7 +429,9 @@ def gssapi_accept():
 
 @row("gssapi_channel_binding = require: who does not bind is refused, and in clear everybody")
 def gssapi_require():
+    before = len(required.log_text())
     logs_in(lambda: connect(required), lambda c: attempt(c, "GSSAPI", bound=ad(c)))
+    why(required, before, "binding=tls-server-end-point")
     with connect(required) as client:
         before = len(required.log_text())
         refused(attempt(client, "GSSAPI"))
