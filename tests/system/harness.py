@@ -28,7 +28,7 @@ ROOT = os.geteuid() == 0
 SANITIZED = b"__asan_init" in (BUILD / "kpopd").read_bytes()
 PASSWORD = "sesam open 7"
 KINDS = ("POP3", "POP3S", "STLS")  # the ways to a POP3 session
-WAIT_SECS = 15  # for anything that ought to happen at once; generous, as two builds may be tested at a time
+WAIT_SECS = 45  # for anything that ought to happen at once; generous, as several builds may share the machine
 
 
 def shell_lib(command, *arguments):
