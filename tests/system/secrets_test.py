@@ -119,6 +119,16 @@ def dovecot_plain():
     check_logins("d-plain", [*SHOWN, "SCRAM-SHA-256"])
 
 
+@row("dovecot, {CRYPT} with yescrypt, Debian's own: logs in where the password is sent")
+def yescrypt():
+    crypt = ctypes.CDLL("libcrypt.so.1").crypt
+    crypt.restype = ctypes.c_char_p
+    made = crypt(PASSWORD.encode(), b"$y$j9T$0123456789abcdefghijk.").decode()
+    kpopctl("import", a_file("dovecot", f"yes:{{CRYPT}}{made}"))
+    assert kpopctl("show", "yes") == "yescrypt\thash, 16384 KiB\nlogs in by\tPLAIN LOGIN USER\n"
+    check_logins("yes", SHOWN)
+
+
 @row("an Argon2 hash of as much memory as is allowed, in two lanes, is verified in auth's sandbox")
 def large_argon2():
     made = ctypes.create_string_buffer(256)
@@ -245,13 +255,13 @@ def strange_files():
         assert not state.exists()
 
 
-@row("tens of thousands of users are imported, and log in")
+@row("ten thousand users and more are imported, and log in")
 def many_users():
     made = doveadm("BLF-CRYPT")
-    path = a_file("many", *[f"many{i}:{made}:1000:1000::::" for i in range(30000)])
-    assert "imported: 30000 users" in kpopctl("import", path)
-    assert kpopctl("list").count("\tbcrypt\n") >= 30000
-    check_logins("many29999", ["PLAIN", "LOGIN", "USER and PASS"])
+    path = a_file("many", *[f"many{i}:{made}:1000:1000::::" for i in range(11000)])
+    assert "imported: 11000 users" in kpopctl("import", path)
+    assert kpopctl("list").count("\tbcrypt\n") >= 11000
+    check_logins("many10999", ["PLAIN", "LOGIN", "USER and PASS"])
     assert "nothing was written" in kpopctl("import", path, status=1).splitlines()[-1]
 
 
