@@ -24,6 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "system"))
 sys.dont_write_bytecode = True
 BEAT_SECS = 2  # refusal_msecs
+TURN_SECS = 30  # at most: without a bound hardly anybody gets in
 FAR = 2.0  # times the quiet 99th percentile
 ATTACKER = "127.200.0.1"
 
@@ -73,16 +74,21 @@ def attack(port, rate, tried):
 
 
 def good_logins(server, users, password):
-    """Seconds of each login."""
-    took = []
-    token = {user: base64.b64encode(f"\0{user}\0{password}".encode()) for user in users}
+    """Seconds of each login; who is not in after as long as a client would wait is counted with that."""
+    took, end = [], time.monotonic() + TURN_SECS
     for number, user in enumerate(users):
-        with server.pop3_from(f"127.100.{number // 250}.{1 + number % 250}") as client:
-            began = time.perf_counter()
-            answer = client.command(b"AUTH PLAIN " + token[user])
+        if time.monotonic() > end:
+            break
+        began = time.perf_counter()
+        try:
+            with server.pop3_from(f"127.100.{number // 250}.{1 + number % 250}") as client:
+                began = time.perf_counter()
+                answer = client.command(b"AUTH PLAIN " + base64.b64encode(f"\0{user}\0{password}".encode()))
+                took.append(time.perf_counter() - began)
+                assert answer.startswith((b"+OK", b"-ERR [SYS/TEMP]")), answer
+                client.command("QUIT")
+        except TimeoutError:
             took.append(time.perf_counter() - began)
-            assert answer.startswith(b"+OK"), answer
-            client.command("QUIT")
         time.sleep(0.005)
     return took
 
@@ -129,12 +135,12 @@ def main():
                     child.join()
                 server.stop()
     print(f"isolation = {options.isolation}, {options.rounds} × {options.users} logins")
-    print("| source_checks | attempts a second | median, ms | 99th percentile, ms |")
-    print("|---|---|---|---|")
+    print("| source_checks | attempts a second | logins | median, ms | 99th percentile, ms |")
+    print("|---|---|---|---|---|")
     tail = {}
-    for (checks, attacked), secs in took.items():
+    for (checks, attacked), secs in sorted(took.items(), reverse=True):
         tail[checks, attacked] = statistics.quantiles(secs, n=100)[-1]
-        print(f"| {checks} | {rates[checks, attacked]:,.0f} | {statistics.median(secs) * 1e3:.2f} | "
+        print(f"| {checks} | {rates[checks, attacked]:,.0f} | {len(secs)} | {statistics.median(secs) * 1e3:.2f} | "
               f"{tail[checks, attacked] * 1e3:.2f} |")
     sys.exit(0 if tail[2, True] < FAR * tail[2, False] else 1)
 
