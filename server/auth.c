@@ -39,7 +39,8 @@ struct server {
 	struct auth auth;
 	struct event_base *base;
 	struct event *door_event;
-	int door, store_door, checker_door;
+	int door, store_door;
+	struct inquirer inquirer;
 	size_t count;                 /* conversations */
 	uint16_t held[CALLERS_COUNT]; /* of them, by caller */
 	unsigned caller_room;         /* most that one front may hold */
@@ -249,18 +250,16 @@ static void on_verdict(void *arg, const struct check_result *result)
 {
 	struct talk *talk = arg;
 	struct reply reply;
-	inquiry_free(&talk->inquiry);
 	conversation_verdict(talk->conversation, result, &reply);
+	inquiry_free(&talk->inquiry);
 	answer(talk, &reply);
 }
 
 static void ask(struct talk *talk)
 {
-	enum { SPARE_MSECS = 1000 }; /* the checker ends a check by itself */
-	struct check check = {0};
+	struct check check;
 	conversation_question(talk->conversation, &check);
-	talk->inquiry = inquiry_start(talk->server->base, talk->server->checker_door, &check,
-	    talk->server->auth.config->check_secs * 1000 + SPARE_MSECS, on_verdict, talk);
+	talk->inquiry = inquiry_start(&talk->server->inquirer, &check, on_verdict, talk);
 	OPENSSL_cleanse(&check, sizeof check);
 	if (talk->inquiry == NULL)
 		on_verdict(talk, &(struct check_result){.why = "too many questions are waiting"});
@@ -491,6 +490,16 @@ static void open_kpop(struct server *server)
 		role_fail("no memory, or the Kerberos library does not take the krb5.conf");
 }
 
+/* The checker ends a check by itself; this is for when it does not come to it. */
+static void open_inquirer(struct server *server, int door)
+{
+	enum { SPARE_MSECS = 1000 };
+	const struct config *config = server->auth.config;
+	server->inquirer = (struct inquirer){.door = door,
+	    .msecs = config->check_secs * 1000 + SPARE_MSECS,
+	    .remember = server->auth.password ? remember_new(config->remember_secs) : NULL};
+}
+
 static void open_penalty(struct server *server, int fd)
 {
 	const struct config *config = server->auth.config;
@@ -549,9 +558,9 @@ void auth_main(void *arg, int leash)
 	server.caller_room = caller_room(role->config);
 	server.door = role->password ? role->doors->password[DOOR_SERVANT] : role->doors->token[DOOR_SERVANT];
 	server.store_door = role->doors->store[DOOR_CALLER];
-	server.checker_door = role->doors->checker[DOOR_CALLER];
+	open_inquirer(&server, role->doors->checker[DOOR_CALLER]);
 	open_penalty(&server, role->penalty);
-	child_keep((int[]){leash, server.door, server.store_door, server.checker_door}, 4);
+	child_keep((int[]){leash, server.door, server.store_door, server.inquirer.door}, 4);
 	if (chdir(config_path(role->config, CONFIG_AUTH_DIR, dir)) < 0)
 		role_fail("cannot enter the auth directory");
 	setenv("KRB5_CONFIG", krb5_conf_path, 1);
@@ -563,6 +572,7 @@ void auth_main(void *arg, int leash)
 	server.base = event_base_new();
 	if (server.base == NULL)
 		role_fail("cannot make an event loop");
+	server.inquirer.base = server.base;
 	enter_sandbox(role->config, dir);
 	if (!role->password)
 		replay_make(replay_path);

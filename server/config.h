@@ -106,6 +106,7 @@ struct config {
 	char *saslauthd_socket;
 	unsigned checks,
 	    check_secs;         /* passwords being checked elsewhere: at once, and how long one may take */
+	unsigned remember_secs; /* how long a password that others called right is not asked about again */
 	unsigned refusal_msecs; /* a refusal is answered this long after START */
 	unsigned penalty_threshold, penalty_secs, penalty_max_secs; /* see penalty.h */
 	struct networks penalty_exempt_networks;

@@ -82,6 +82,7 @@ static const struct config_key keys[] = {
     STRING(saslauthd_socket, "/run/saslauthd/mux", config_check_path),
     NUMBER(checks, 32, 1, 1024),
     NUMBER(check_secs, 10, 1, LIMIT_CHECK_MOST_SECS),
+    NUMBER(remember_secs, 0, 0, 86400),
     NUMBER(refusal_msecs, 2000, 0, 60000),
     NUMBER(penalty_threshold, 5, 0, PENALTY_THRESHOLD_MOST),
     NUMBER(penalty_secs, 15, 1, 3600),

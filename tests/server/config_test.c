@@ -63,7 +63,7 @@ static void test_defaults(void **state)
 	assert_null(config->kerberos_realm);
 	assert_null(config->kerberos_armor_cache);
 	assert_string_equal(config->saslauthd_socket, "/run/saslauthd/mux");
-	assert_true(config->checks == 32 && config->check_secs == 10);
+	assert_true(config->checks == 32 && config->check_secs == 10 && config->remember_secs == 0);
 	assert_string_equal(config->state_dir, KPOPD_LOCALSTATEDIR "/lib/kpopd");
 	assert_string_equal(config->pid_file, KPOPD_RUNSTATEDIR "/kpopd/kpopd.pid");
 	assert_string_equal(config->keytab, "/etc/krb5.keytab");

@@ -286,6 +286,27 @@ def resolver():
         server.stop()
 
 
+@row("with remember_secs a right password is not asked about again for a while, a wrong one is")
+def remembered():
+    server = start(passwords=["kerberos"], check_secs=2, remember_secs=3600, password_processes=1)
+    good(server, "careful", KRB_PASSWORD)
+    good(server, "plain", KRB_PASSWORD)
+    with stopped(kdc_pid):
+        for way in WAYS:
+            good(server, "careful", KRB_PASSWORD, way=way)
+        good(server, "plain", KRB_PASSWORD)
+        refused(server, "careful", "wrong", TEMP)
+        refused(server, "u0", KRB_PASSWORD, TEMP)
+        server.reload()  # a new process knows nothing
+        refused(server, "careful", KRB_PASSWORD, TEMP)
+    server.stop()
+    server = start(passwords=["kerberos"], check_secs=2, remember_secs=1, password_processes=1)
+    good(server, "careful", KRB_PASSWORD)
+    with stopped(kdc_pid):
+        wait_for(lambda: login(server, "careful", KRB_PASSWORD).startswith(TEMP), "it is forgotten")
+    server.stop()
+
+
 def checkers(server):
     """The processes of the checker, the parent first."""
     found = []
