@@ -147,7 +147,9 @@ static void refuse(struct conversation *c, enum refusal refusal, const char *why
 static void accept_user(struct conversation *c, struct reply *reply_r)
 {
 	c->over = true;
-	guard_right(&c->guarded, c->decision.user, now_msecs());
+	/* Whoever opens another's maildrop makes himself known where he is, not the other. */
+	bool himself = c->decision.administrator[0] == '\0';
+	guard_right(&c->guarded, himself ? c->decision.user : c->decision.administrator, now_msecs());
 	*reply_r = (struct reply){.kind = REPLY_DONE};
 }
 
