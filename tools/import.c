@@ -117,6 +117,12 @@ static int find_format(struct import *import)
 	}
 	if (import->format == IMPORT_GUESS)
 		import->format = import_guess(import->octets_secret, import->len);
+	if (import->format != IMPORT_GUESS && import->format != IMPORT_SASLDB &&
+	    (import->options->realm != NULL || import->options->keep_realm)) {
+		kpopctl_fail(
+		    "%s: only a sasldb has realms; leave out --realm and --keep-realm", import->name);
+		return -1;
+	}
 	if (import->format != IMPORT_GUESS)
 		return 0;
 	kpopctl_fail(

@@ -3,6 +3,8 @@
 """The secrets: what kpopctl imports from real files of other servers, and what real logins make of it."""
 import base64
 import ctypes
+import hashlib
+import hmac
 import os
 import re
 import subprocess
@@ -106,6 +108,18 @@ for scheme in ("SCRAM-SHA-1", "SCRAM-SHA-256"):
         server.restart()
         with server.pop3s() as client:
             assert b"SCRAM-SHA-512" in client.capabilities()["SASL"]
+
+
+@row("keys with a short and a long salt, and many iterations, log in too")
+def other_salts():
+    for octets, count in (8, 4096), (32, 50000):
+        salt = os.urandom(octets)
+        salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), salt, count)
+        stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+        parts = [base64.b64encode(p).decode() for p in (salt, stored, hmac.digest(salted, b"Server Key", "sha256"))]
+        kpopctl("import", a_file("dovecot", f"salt{octets}:{{SCRAM-SHA-256}}{count},{','.join(parts)}"))
+        check_logins(f"salt{octets}", [*SHOWN, "SCRAM-SHA-256"])
+        kpopctl("del", f"salt{octets}")
 
 
 @row("dovecot, {PLAIN}: gets keys for every SCRAM, and keeps the password only when asked to")
@@ -245,6 +259,7 @@ def strange_files():
                  b"VERSION=3\ngarbage\n", b"VERSION=3\nHEADER=END\n a\\00b\\00userPassword\n x\\\n"):
         kpopctl("import", "-", text=text, status=1)
     assert "No such file" in kpopctl("import", "/nonexistent", status=1)
+    assert "only a sasldb" in kpopctl("import", "--realm", "x", a_file("one", "one:{PLAIN}x"), status=1)
     kpopctl("import", FILES, status=1)
     fresh = harness.WORK / "fresh.conf"
     state = harness.WORK / "fresh-state"
