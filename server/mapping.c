@@ -197,8 +197,13 @@ static const char *pass_over(
 		return lacks;
 	if (map->auth_to_local && !to_local(question, question->result->user))
 		return "auth_to_local of krb5.conf has no name for the principal";
-	if (map->user != NULL && names_principal(map->user) && question->principal->length != 1)
-		return "the principal has an instance, and %n and %l are for those without";
+	if (map->user != NULL && question->principal->length != 1) {
+		if (names_principal(map->user))
+			return "the principal has an instance, and %n and %l are for those without";
+		/* host/mail.example.org is nobody's idea of a realm's users. */
+		if (map->principal == NULL && map->regex == NULL)
+			return "the principal has an instance, which 'principal' or 'regex' must name";
+	}
 	return NULL;
 }
 

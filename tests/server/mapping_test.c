@@ -152,6 +152,11 @@ static void test_rules(void **state)
 	    ROW("a realm in other letters", "carol@staff.test", NULL, NULL, NULL, NULL, NULL, NULL),
 	    ROW("a name that is none", "..@STAFF.TEST", NULL, "staff", NULL, NULL, NULL, NULL),
 	    ROW("a name too long", A255 "a@STAFF.TEST", NULL, "staff", NULL, NULL, NULL, NULL),
+	    ROW("a realm whose users are all one", "carol@SHARED.TEST", "shared", "shared", NULL, NULL, NULL,
+		NULL),
+	    ROW("no instance is one of them", "host/mail@SHARED.TEST", NULL, "no-instances", NULL, NULL, NULL,
+		NULL),
+	    ROW("but one that an expression names", "host/mx@C.TEST", "mx", "hosts", NULL, NULL, NULL, NULL),
 	    ROW("realms told apart", "carol@B.TEST", "carol@b.test", "b", NULL, NULL, NULL, NULL),
 	    ROW("and as they are", "carol@C.TEST", "carol=C.TEST", "c", NULL, NULL, NULL, NULL),
 	    ROW("a regular expression", "robot.pop@KPOPD.TEST", "robot", "robots", NULL, NULL, NULL, NULL),
@@ -178,6 +183,8 @@ static void test_rules(void **state)
 	      "map quoted { principal = 'a\\@b@KPOPD.TEST' user = 'ab' }\n"
 	      "map letters { principal = 'j\xc3\xb6rg@KPOPD.TEST' user = 'joerg' }\n"
 	      "map staff { realm = 'STAFF.TEST' user = '%n' }\n"
+	      "map shared { realm = 'SHARED.TEST' user = 'shared' }\n"
+	      "map hosts { regex = 'host/mx@.*' user = 'mx' }\n"
 	      "map b { realm = 'B.TEST' user = '%n@%d' }\n"
 	      "map c { realm = 'C.TEST' user = '%n=%r' }\n"
 	      "map robots { regex = '([a-z]+)\\.pop@KPOPD\\.TEST' user = '\\1' }\n"

@@ -71,16 +71,22 @@ without_path = harness.Server(HOME, users=0, sections="map outer { realm = 'OUTE
 with_path.options["krb5_conf"].write_text((HOME.dir / "krb5.conf").read_text() +
                                           "[capaths]\n OUTER.TEST = {\n  KPOPD.TEST = STAFF.TEST\n }\n")
 with_path.start()
+merged = harness.Server(HOME, users=0, start=False, sections="map staff { realm = 'STAFF.TEST' user = '%n@%d' }\n"
+                        "map own { auth_to_local = true }\n")
+run("ktutil", input=f"rkt {STAFF.keytab}\nwkt {merged.keytab}\n".encode())
+merged.start()
 domains = harness.Server(HOME, users=2, default_domain="a.example", domains=["b.example"], local_domains=["pop.a.example"],
                          plus_hosts=["b.example", "pop.a.example"], fold_case=True)
 domains.add_user("u0@b.example", "the other password")
 
 
-def gssapi_login(server, who, authzid="", host="127.0.0.1", service="pop@localhost"):
+def gssapi_login(server, who, authzid="", host="127.0.0.1", service=None):
     """AUTH GSSAPI without a layer; the last answer."""
     environ = tickets[who]
     os.environ.update(KRB5CCNAME=environ["KRB5CCNAME"], KRB5_CONFIG=environ["KRB5_CONFIG"])
-    context = gssapi.SecurityContext(name=gssapi.Name(service, gssapi.NameType.hostbased_service), usage="initiate")
+    name = gssapi.Name("pop@localhost", gssapi.NameType.hostbased_service) if service is None else \
+        gssapi.Name(service, gssapi.NameType.kerberos_principal)
+    context = gssapi.SecurityContext(name=name, usage="initiate")
     with server.pop3(host) as client:
         assert client.challenge("AUTH GSSAPI") == b""
         answer = client.command(base64.b64encode(context.step()))
@@ -104,10 +110,10 @@ def opened(client, answer):
     return answer
 
 
-def kpop_login(server, who, user, host="127.0.0.1"):
+def kpop_login(server, who, user, host="127.0.0.1", service="pop/localhost@KPOPD.TEST"):
     """The handshake, USER and PASS; the last answer, or the KRB-ERROR's number."""
     with server.kpop(host) as client:
-        client.send(pop3.SENDAUTH + HOME.apreq(tickets[who], "pop/localhost@KPOPD.TEST"))
+        client.send(pop3.SENDAUTH + HOME.apreq(tickets[who], service))
         assert client.read(1) == b"\0"
         length = int.from_bytes(client.read(4), "big")
         if length:
@@ -291,6 +297,18 @@ def trusted_path():
 def unnamed_realm():
     refused(gssapi_login, with_path, "staff alice", "alice")
     refused(kpop_login, with_path, "staff alice", "alice")
+
+
+@row("with keys of two realms in the keytab, each realm's users come with their own realm's tickets")
+def two_realms():
+    service = "pop/localhost@STAFF.TEST"
+    accepted(gssapi_login, merged, "staff alice", "", "127.0.0.1", service, words=("user=alice@staff.test", "map=staff"))
+    accepted(kpop_login, merged, "staff alice", "alice@staff.test", "127.0.0.1", service, words=("user=alice@staff.test",))
+    accepted(gssapi_login, merged, "alice", words=("user=alice", "map=own"))
+    accepted(kpop_login, merged, "alice", "alice", words=("user=alice", "map=own"))
+    # The first realm's keys alone do not open such a ticket, whatever the rules say.
+    assert kpop_login(ruled, "staff alice", "alice@staff.test", "127.0.0.1", service) == 35
+    assert gssapi_login(ruled, "staff alice", "", "127.0.0.1", service).startswith(b"-ERR [AUTH]")
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -491,4 +509,4 @@ for sentence, text, said in (
         assert result.returncode != 0 and f"{conf}:{said}" in result.stdout.decode(), result.stdout
 
 
-harness.main(bare, ruled, alone, with_path, without_path, domains)
+harness.main(bare, ruled, alone, with_path, without_path, merged, domains)
