@@ -138,6 +138,7 @@ void conversation_free(struct conversation **conversation)
 static void refuse(struct conversation *c, enum refusal refusal, const char *why, struct reply *reply_r)
 {
 	c->over = true;
+	guard_leave(&c->guarded, now_msecs()); /* the answer may have to wait, others need not */
 	snprintf(c->why, sizeof c->why, "%s%s", why, c->said);
 	for (char *p = c->why; (p = strchr(p, '=')) != NULL; p++) /* names in it are the client's */
 		*p = '?';
