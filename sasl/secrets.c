@@ -163,8 +163,9 @@ int secrets_list(struct secrets *secrets, secrets_user_fn *fn, void *arg)
 struct found {
 	bool known;
 	struct credentials real;  /* of a user who is there */
-	struct credentials shown; /* what mechanisms get: made up, but for what is there */
+	struct credentials shown; /* what mechanisms get: made up, but for what is there; see find_shown */
 	struct usual usual;
+	uint8_t file_key_secret[CREDENTIALS_FILE_KEY_OCTETS];
 	uint8_t bytes_secret[CREDENTIALS_OCTETS];
 	size_t len;
 };
@@ -172,6 +173,30 @@ struct found {
 static void found_clear(struct found *found)
 {
 	OPENSSL_cleanse(found, sizeof(*found));
+}
+
+static int spoilt(struct found *found, int error)
+{
+	found_clear(found);
+	errno = error;
+	return SECRETS_TEMP;
+}
+
+static int find(struct secrets *secrets, const char *user, struct found *found_r)
+{
+	int rc;
+
+	memset(found_r, 0, sizeof(*found_r));
+	if (!user_sound(user))
+		user = ""; /* no record has this name */
+	rc = secretfile_get(secrets->file, user, found_r->file_key_secret, &found_r->usual,
+	    found_r->bytes_secret, &found_r->len);
+	if (rc != SECRETS_OK && rc != SECRETS_NO_USER)
+		return SECRETS_TEMP;
+	found_r->known = rc == SECRETS_OK;
+	if (found_r->known && credentials_decode(&found_r->real, found_r->bytes_secret, found_r->len) < 0)
+		return spoilt(found_r, EBADMSG);
+	return SECRETS_OK;
 }
 
 /* A user without keys of a hash, or without a kept password, has the made-up ones. */
@@ -187,33 +212,15 @@ static void show_what_is_there(struct found *found)
 }
 
 /* The made-up record is computed for every user, so that it costs those who are there as much. */
-static int find(struct secrets *secrets, const char *user, struct found *found_r)
+static int find_shown(struct secrets *secrets, const char *user, struct found *found_r)
 {
-	uint8_t file_key_secret[CREDENTIALS_FILE_KEY_OCTETS];
-	int rc;
+	int rc = find(secrets, user, found_r);
 
-	memset(found_r, 0, sizeof(*found_r));
-	if (!user_sound(user))
-		user = ""; /* no record has this name */
-	rc = secretfile_get(
-	    secrets->file, user, file_key_secret, &found_r->usual, found_r->bytes_secret, &found_r->len);
-	if (rc != SECRETS_OK && rc != SECRETS_NO_USER)
-		return SECRETS_TEMP;
-	found_r->known = rc == SECRETS_OK;
-	rc = credentials_fake(&found_r->shown, file_key_secret, found_r->usual.iterations, user);
-	OPENSSL_cleanse(file_key_secret, sizeof(file_key_secret));
-	errno = EIO;
-	if (rc == 0 && found_r->known) {
-		rc = credentials_decode(&found_r->real, found_r->bytes_secret, found_r->len);
-		errno = EBADMSG;
-	}
-	if (rc < 0) {
-		int error = errno;
-
-		found_clear(found_r);
-		errno = error;
-		return SECRETS_TEMP;
-	}
+	if (rc < 0)
+		return rc;
+	if (credentials_fake(&found_r->shown, found_r->file_key_secret, found_r->usual.iterations,
+		user_sound(user) ? user : "") < 0)
+		return spoilt(found_r, EIO);
 	show_what_is_there(found_r);
 	return SECRETS_OK;
 }
@@ -302,6 +309,8 @@ static int verify_hash(const char *hash, const char *password_secret, size_t len
 /* Nobody's password is checked with what most users have, against keys or a hash that nothing fits. */
 static int verify_octets(const struct found *found, const char *password_secret, size_t len)
 {
+	const struct scramkeys nobodys = {
+	    .iterations = found->usual.iterations, .salt_len = SCRAM_SALT_OCTETS};
 	int hash = credentials_main_hash(&found->real);
 
 	if (hash >= 0)
@@ -310,7 +319,7 @@ static int verify_octets(const struct found *found, const char *password_secret,
 		return verify_hash(found->real.hash, password_secret, len);
 	if (found->usual.hash[0] != '\0')
 		return verify_hash(found->usual.hash, password_secret, len);
-	return verify_keys(SCRAM_SHA256, &found->shown.keys[SCRAM_SHA256], password_secret, len);
+	return verify_keys(SCRAM_SHA256, &nobodys, password_secret, len);
 }
 
 /*
@@ -382,7 +391,7 @@ int secrets_scram(
     struct secrets *secrets, const char *user, char values_r[SCRAM_HASH_COUNT][SECRETS_VALUE_OCTETS])
 {
 	struct found found;
-	int rc = find(secrets, user, &found);
+	int rc = find_shown(secrets, user, &found);
 
 	if (rc < 0)
 		return rc;
@@ -396,7 +405,7 @@ int secrets_scram(
 int secrets_plain(struct secrets *secrets, const char *user, char *value_r)
 {
 	struct found found;
-	int rc = find(secrets, user, &found);
+	int rc = find_shown(secrets, user, &found);
 
 	if (rc < 0)
 		return rc;
