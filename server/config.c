@@ -169,6 +169,42 @@ static int fill_defaults(struct config *config, const char *file)
 	return config->listener_count == 0 ? default_listeners(config) : 0;
 }
 
+static bool has_plus(const struct config *config, const char *name)
+{
+	size_t len = strlen(name);
+	for (size_t i = 0; i < config->mechanism_count; i++)
+		if (strncmp(config->mechanisms[i], name, len) == 0 &&
+		    strcmp(config->mechanisms[i] + len, "-PLUS") == 0)
+			return true;
+	return false;
+}
+
+/* What is required but cannot be would be found out by clients. */
+static int check_binding(const struct config *config, struct config_place *place)
+{
+	for (size_t i = 0; i < config->mechanism_count; i++) {
+		const char *name = config->mechanisms[i];
+		const struct mechanism *about = mechanism_find(name);
+		const char *key = about->end_point ? "gssapi_channel_binding" : "channel_binding";
+		enum saslx_binding_policy policy = about->end_point ? config->gssapi_channel_binding
+						   : about->binds   ? config->channel_binding
+								    : SASLX_BINDING_OFF;
+		if (policy != SASLX_BINDING_REQUIRE ||
+		    (about->binds && config->channel_binding_rule_count > 0))
+			continue;
+		if (config->certificate == NULL)
+			return config_fail(place, config_keys_line(place, key),
+			    "%s: %s cannot be bound without TLS; set 'certificate' and 'key', or leave it "
+			    "out of "
+			    "'mechanisms'",
+			    key, name);
+		if (about->binds && !about->plus && !has_plus(config, name))
+			return config_fail(place, config_keys_line(place, key),
+			    "%s: nobody can bind by %s; add %s-PLUS to 'mechanisms'", key, name, name);
+	}
+	return 0;
+}
+
 static int check_mechanisms(const struct config *config, struct config_place *place)
 {
 	int line = config_keys_line(place, "mechanisms");
@@ -269,8 +305,8 @@ struct config *config_read(const char *file, char *why_r, size_t size)
 	else if (fill_defaults(config, file) != 0)
 		config_fail(&place, 0, "no memory");
 	else if (check_tls(config, &place) == 0 && check_penalty(config, &place) == 0 &&
-		 check_mechanisms(config, &place) == 0 && check_passwords(config, &place) == 0 &&
-		 config_rules_check(config, &place) == 0)
+		 check_mechanisms(config, &place) == 0 && check_binding(config, &place) == 0 &&
+		 check_passwords(config, &place) == 0 && config_rules_check(config, &place) == 0)
 		check_listeners(config, &place);
 	free(text);
 	if (place.failed)
