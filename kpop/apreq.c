@@ -73,7 +73,8 @@ int kpop_open(struct kpop **kpop_r, const struct kpop_config *config, char *why_
 		krb5_free_error_message(NULL, text);
 		goto out;
 	}
-	result = keys_load(&kpop->keys, kpop->context, config->keytab, config->services, why_r, size);
+	result = keys_load(
+	    &kpop->keys, kpop->context, config->keytab, config->services, config->enctypes, why_r, size);
 	if (result != KPOP_OK)
 		goto out;
 	result = krb5_parse_name(kpop->context, "pop/????", &kpop->error_server) == 0 ? KPOP_OK : KPOP_TEMP;
@@ -242,7 +243,7 @@ static int check_ticket(struct request *request)
 		say(request->result, "the ticket is for another service");
 		return refuse(request, KRB5KRB_AP_ERR_NOT_US, "The ticket isn't for us");
 	}
-	if (!keys_strong(request->ticket->enc_part2->session->enctype)) {
+	if (!keys_strong(&kpop->keys, request->ticket->enc_part2->session->enctype)) {
 		say(request->result, "the session key is of a weak enctype");
 		return refuse(
 		    request, KRB5KDC_ERR_ETYPE_NOSUPP, "The session key's encryption type is too weak");

@@ -24,6 +24,8 @@ struct kpop_config {
 	const char *replay_cache;    /* path of a file2: replay cache, shared by all auth processes, kept over
 					restarts */
 	const char *const *services; /* first components we accept, NULL-terminated: "pop", "pop3" */
+	const int
+	    *enctypes; /* their numbers (RFC 3961 section 8), ended by 0; outlives the acceptor; NULL: AES */
 };
 
 /* A process's acceptor. Keys of our services with strong enctypes are copied into memory at open. */

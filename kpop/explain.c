@@ -103,7 +103,7 @@ static krb5_error_code read_entries(struct explain *explain, krb5_keytab keytab)
 	return code == KRB5_KT_END ? 0 : code;
 }
 
-static void read_keytab(struct explain *explain)
+static void read_keytab(struct explain *explain, const int *enctypes)
 {
 	char why[512];
 	krb5_keytab keytab = NULL;
@@ -120,7 +120,7 @@ static void read_keytab(struct explain *explain)
 	}
 	/* Without a key nothing can be looked into. */
 	(void)keys_load(
-	    &explain->keys, explain->context, explain->keytab, explain->services, why, sizeof(why));
+	    &explain->keys, explain->context, explain->keytab, explain->services, enctypes, why, sizeof(why));
 }
 
 /* As the library reads it; its default is 300. */
@@ -151,7 +151,7 @@ struct explain *explain_open(const struct explain_config *config)
 	}
 	explain->skew_secs = configured_skew(explain->context);
 	replay_init(&explain->replay, config->replay_cache);
-	read_keytab(explain);
+	read_keytab(explain, config->enctypes);
 	return explain;
 }
 
@@ -344,7 +344,7 @@ static void advise_times(const struct subject *subject, const struct unsealed *i
 	else if (inside->starts - skew > now)
 		append(text, "it is not valid for another %lld s: compare the KDC's clock with ours",
 		    (long long)(inside->starts - now));
-	else if (!keys_strong(inside->session_enctype))
+	else if (!keys_strong(&subject->explain->keys, inside->session_enctype))
 		append(text,
 		    "its session key is %s, too weak: let the KDC give AES session keys for this service "
 		    "(kadmin: "
@@ -419,7 +419,7 @@ static void tell_about(struct subject *subject)
 				      "another server's");
 	} else if (!match.name) {
 		advise_missing_name(subject);
-	} else if (!keys_strong(part->enctype)) {
+	} else if (!keys_strong(&subject->explain->keys, part->enctype)) {
 		append(subject->text,
 		    "too weak; give %s AES keys at the KDC (kadmin: cpw -randkey -keepold -e "
 		    "aes256-cts,aes128-cts), "

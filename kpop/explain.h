@@ -19,6 +19,7 @@ struct explain_config {
 	const char *keytab;          /* a path; read once, in explain_open */
 	const char *replay_cache;    /* path */
 	const char *const *services; /* first components we accept, NULL-terminated; outlives the explainer */
+	const int *enctypes;         /* likewise; as in struct kpop_config */
 };
 
 struct explain;

@@ -7,10 +7,14 @@
 
 #include "apreq.h"
 
-bool keys_strong(krb5_enctype enctype)
+bool keys_strong(const struct keys *keys, krb5_enctype enctype)
 {
-	return enctype == ENCTYPE_AES256_CTS_HMAC_SHA1_96 || enctype == ENCTYPE_AES128_CTS_HMAC_SHA1_96 ||
-	       enctype == ENCTYPE_AES256_CTS_HMAC_SHA384_192 || enctype == ENCTYPE_AES128_CTS_HMAC_SHA256_128;
+	static const int strong[] = {ENCTYPE_AES256_CTS_HMAC_SHA1_96, ENCTYPE_AES128_CTS_HMAC_SHA1_96,
+	    ENCTYPE_AES256_CTS_HMAC_SHA384_192, ENCTYPE_AES128_CTS_HMAC_SHA256_128, 0};
+	for (const int *one = keys->enctypes != NULL ? keys->enctypes : strong; *one != 0; one++)
+		if (*one == enctype)
+			return true;
+	return false;
 }
 
 static bool is_service(krb5_const_principal principal, const char *const *services)
@@ -78,7 +82,7 @@ static krb5_error_code copy_entries(
 		krb5_error_code added = 0;
 		note_entry(keys, context, &entry, first);
 		first = false;
-		if (keys_strong(entry.key.enctype) && is_service(entry.principal, services)) {
+		if (keys_strong(keys, entry.key.enctype) && is_service(entry.principal, services)) {
 			added = krb5_kt_add_entry(context, keys->keytab, &entry);
 			keys->count += added == 0;
 		}
@@ -95,7 +99,7 @@ static krb5_error_code copy_entries(
 }
 
 int keys_load(struct keys *keys, krb5_context context, const char *keytab, const char *const *services,
-    char *why_r, size_t size)
+    const int *enctypes, char *why_r, size_t size)
 {
 	char name[48];
 	krb5_keytab from = NULL;
@@ -103,6 +107,7 @@ int keys_load(struct keys *keys, krb5_context context, const char *keytab, const
 
 	/* MEMORY keytabs of one name are one: ours is named after what holds it. */
 	snprintf(name, sizeof(name), "MEMORY:kpop-%p", (void *)keys);
+	keys->enctypes = enctypes;
 	note_wanted(keys, keytab, services);
 	krb5_error_code code = krb5_kt_resolve(context, name, &keys->keytab);
 	if (code == 0)

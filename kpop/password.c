@@ -129,8 +129,8 @@ int password_open(
 		return -1;
 	password->config = config;
 	if (open_realm(password, why_r, size) < 0 ||
-	    keys_load(&password->keys, password->context, config->keytab, config->services, why_r, size) !=
-		KPOP_OK ||
+	    keys_load(&password->keys, password->context, config->keytab, config->services, NULL, why_r,
+		size) != KPOP_OK ||
 	    list_servers(password) != 0) {
 		password_close(&password);
 		return -1;

@@ -21,6 +21,7 @@ struct acceptor {
 	gss_cred_id_t credential;
 	char *replay_cache;
 	const char *const *services;
+	const int *enctypes;
 	char text[TEXT_OCTETS];
 };
 
@@ -37,10 +38,17 @@ static void append(char *text, size_t size, const char *format, ...)
 	va_end(args);
 }
 
-bool acceptor_enctype_strong(int enctype)
+bool acceptor_enctype_strong(const struct acceptor *acceptor, int enctype)
 {
-	return enctype == ENCTYPE_AES128_CTS_HMAC_SHA1_96 || enctype == ENCTYPE_AES256_CTS_HMAC_SHA1_96 ||
-	       enctype == ENCTYPE_AES128_CTS_HMAC_SHA256_128 || enctype == ENCTYPE_AES256_CTS_HMAC_SHA384_192;
+	static const int strong[] = {ENCTYPE_AES256_CTS_HMAC_SHA1_96, ENCTYPE_AES128_CTS_HMAC_SHA1_96,
+	    ENCTYPE_AES256_CTS_HMAC_SHA384_192, ENCTYPE_AES128_CTS_HMAC_SHA256_128, 0};
+
+	const int *one = acceptor != NULL && acceptor->enctypes != NULL ? acceptor->enctypes : strong;
+
+	for (; *one != 0; one++)
+		if (*one == enctype)
+			return true;
+	return false;
 }
 
 static bool is_ours(const struct acceptor *acceptor, krb5_const_principal principal)
@@ -90,7 +98,7 @@ static krb5_error_code copy_keys(struct acceptor *acceptor, krb5_keytab keytab, 
 	if (rc != 0)
 		return rc;
 	while ((rc = krb5_kt_next_entry(acceptor->ctx, keytab, &entry, &cursor)) == 0) {
-		bool strong = acceptor_enctype_strong(entry.key.enctype);
+		bool strong = acceptor_enctype_strong(acceptor, entry.key.enctype);
 
 		list_entry(acceptor, &entry, strong, seen);
 		if (strong && is_ours(acceptor, entry.principal)) {
@@ -180,6 +188,7 @@ int acceptor_open(struct acceptor **acceptor_r, const struct saslx_config *confi
 		return -1;
 	}
 	acceptor->services = config->services;
+	acceptor->enctypes = config->enctypes;
 	if (config->replay_cache != NULL &&
 	    asprintf(&acceptor->replay_cache, "file2:%s", config->replay_cache) < 0)
 		acceptor->replay_cache = NULL;

@@ -25,8 +25,9 @@ gss_cred_id_t acceptor_credential(const struct acceptor *acceptor);
 /* Whether name, as GSS-API displays a principal, begins with one of our services and a host. */
 bool acceptor_is_service(const struct acceptor *acceptor, const char *name, size_t len);
 
-/* Whether an enctype is one we trust: AES with SHA-1 or SHA-2 (RFC 3962, RFC 8009). */
-bool acceptor_enctype_strong(int enctype);
+/* Whether an enctype is one we take: unless the site named some, AES with SHA-1 or SHA-2 (RFC 3962, RFC
+ * 8009). NULL: as if it had not. */
+bool acceptor_enctype_strong(const struct acceptor *acceptor, int enctype);
 
 /*
  * Whether octets are framed as a context's first token of the Kerberos mechanism (RFC 2743 section 3.1,

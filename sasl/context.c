@@ -132,7 +132,7 @@ static bool session_key_strong(gss_ctx_id_t handle)
 		const uint8_t *oid = set->elements[1].value;
 
 		/* The arcs of strong ones are below 128, so one octet each. */
-		strong = acceptor_enctype_strong(oid[set->elements[1].length - 1]);
+		strong = acceptor_enctype_strong(library_get()->acceptor, oid[set->elements[1].length - 1]);
 		OPENSSL_cleanse(set->elements[0].value, set->elements[0].length);
 	}
 	gss_release_buffer_set(&minor, &set);

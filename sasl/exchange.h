@@ -96,6 +96,7 @@ struct saslx_config {
 	const char *const *mechanisms; /* names we may serve, NULL-terminated */
 	const char *service;           /* "pop" */
 	const char *const *services;   /* acceptor names for GSSAPI: "pop", "pop3", NULL */
+	const int *enctypes;           /* their numbers (RFC 3961 section 8), ended by 0; NULL: AES */
 	const char
 	    *keytab; /* path; strong keys of services are copied to memory in saslx_init; NULL: no GSSAPI */
 	const char *replay_cache; /* path of a file2: replay cache */

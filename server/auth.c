@@ -44,6 +44,7 @@ struct server {
 	size_t count;                 /* conversations */
 	uint16_t held[CALLERS_COUNT]; /* of them, by caller */
 	unsigned caller_room;         /* most that one front may hold */
+	int enctypes[CONFIG_ENCTYPES_COUNT + 1];
 	bool retiring;
 	uint8_t room[LIMIT_MSG_OCTETS];
 };
@@ -448,6 +449,7 @@ static void open_sasl(struct server *server, struct secrets *secrets)
 	    .mechanisms = served,
 	    .service = "pop",
 	    .services = (const char *const *)config->services,
+	    .enctypes = server->enctypes,
 	    .keytab = server->auth.password ? NULL : config->keytab,
 	    .replay_cache = replay_path,
 	    .host = config->hostname,
@@ -472,7 +474,8 @@ static void open_kpop(struct server *server)
 	char why[WHY_OCTETS];
 	struct kpop_config kpop = {.keytab = config->keytab,
 	    .replay_cache = replay_path,
-	    .services = (const char *const *)config->services};
+	    .services = (const char *const *)config->services,
+	    .enctypes = server->enctypes};
 	/* A KDC's word about a password is about a principal, too. */
 	if (!server->auth.password || check_passwords_elsewhere(config)) {
 		server->auth.mapping = mapping_new(config);
@@ -483,8 +486,10 @@ static void open_kpop(struct server *server)
 		return;
 	if (listens_to_kpop(config) && kpop_open(&server->auth.kpop, &kpop, why, sizeof why) != KPOP_OK)
 		log_warning("KPOP is not offered: %s", why);
-	const struct explain_config explain = {
-	    .keytab = config->keytab, .replay_cache = replay_path, .services = kpop.services};
+	const struct explain_config explain = {.keytab = config->keytab,
+	    .replay_cache = replay_path,
+	    .services = kpop.services,
+	    .enctypes = kpop.enctypes};
 	server->auth.explain = explain_open(&explain);
 	if (server->auth.explain == NULL)
 		role_fail("no memory, or the Kerberos library does not take the krb5.conf");
@@ -567,6 +572,7 @@ void auth_main(void *arg, int leash)
 	if (secrets_open(&secrets, secrets_path, false) < 0)
 		log_warning("%s/%s cannot be opened: %s", dir, secrets_path, strerror(errno));
 	/* The keytab is read here, with the rights we still have, and kept in memory only. */
+	config_enctypes(role->config, server.enctypes);
 	open_kpop(&server);
 	open_sasl(&server, secrets);
 	server.base = event_base_new();

@@ -340,3 +340,14 @@ const char *config_path(const struct config *config, enum config_path which, cha
 	snprintf(path_r, PATH_MAX, "%s/%s", config->state_dir, names[which]);
 	return path_r;
 }
+
+void config_enctypes(const struct config *config, int numbers_r[CONFIG_ENCTYPES_COUNT + 1])
+{
+	/* In the order of the names in config_keys.c. */
+	static const int numbers[CONFIG_ENCTYPES_COUNT] = {20, 19, 18, 17};
+	size_t count = 0;
+	for (size_t i = 0; i < CONFIG_ENCTYPES_COUNT; i++)
+		if ((config->enctypes >> i & 1) != 0)
+			numbers_r[count++] = numbers[i];
+	numbers_r[count] = 0;
+}

@@ -91,6 +91,7 @@ struct config {
 	char *keytab;            /* default /etc/krb5.keytab */
 	char *krb5_conf;         /* default /etc/krb5.conf */
 	char **services;         /* ticket services accepted; default pop, pop3 */
+	unsigned enctypes;       /* of tickets, session keys and keys; bits for config_enctypes */
 	char **mechanisms;       /* in the order of CAPA; NULL-terminated; at most LIMIT_MECHANISMS_COUNT */
 	size_t mechanism_count;
 	char **plugins;         /* a site's own SASL plug-ins: absolute paths, NULL-terminated */
@@ -129,6 +130,10 @@ struct config {
  */
 struct config *config_read(const char *file, char *why_r, size_t size);
 void config_free(struct config **config);
+
+#define CONFIG_ENCTYPES_COUNT 4u
+/* The enctypes accepted, by their numbers (RFC 3961 section 8), ended by 0. */
+void config_enctypes(const struct config *config, int numbers_r[CONFIG_ENCTYPES_COUNT + 1]);
 
 /* state_dir/auth/secrets.mdb and its siblings: one place knows the names. path_r is PATH_MAX octets. */
 enum config_path {

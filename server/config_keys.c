@@ -25,6 +25,9 @@ static const char *const plaintexts[] = {"tls", "loopback", "always", NULL};
 static const char *const layers[] = {"none", "integrity", "confidentiality", NULL};
 static const char *const gssapi_policies[] = {"off", "accept", "require", NULL};
 static const char *const log_targets[] = {"stderr", "syslog", NULL};
+/* The strongest first; config_enctypes has their numbers. */
+static const char *const enctypes[] = {"aes256-cts-hmac-sha384-192", "aes128-cts-hmac-sha256-128",
+    "aes256-cts-hmac-sha1-96", "aes128-cts-hmac-sha1-96", NULL};
 static const char *const default_services[] = {"pop", "pop3", NULL};
 /*
  * In the order of worth; but GSSAPI first, within the octets of the line that fetchmail reads in one piece.
@@ -61,6 +64,7 @@ static const struct config_key keys[] = {
     STRING(keytab, "/etc/krb5.keytab", config_check_secret),
     STRING(krb5_conf, "/etc/krb5.conf", config_check_path),
     LIST(services, default_services, 1, SERVICES_COUNT, config_check_service),
+    SET(enctypes, enctypes, enctypes),
     LIST(mechanisms, default_mechanisms, 0, LIMIT_MECHANISMS_COUNT, config_check_mechanism),
     LIST(plugins, no_list, 0, PLUGINS_COUNT, config_check_code),
     STRING(plugin_dir, KPOPD_SASL_PLUGIN_DIR, config_check_path),

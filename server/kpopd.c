@@ -187,11 +187,14 @@ static void note(const char *text)
 /* What is no fault of the configuration, but keeps users out. */
 static void test_keys(const struct config *config)
 {
+	int enctypes[CONFIG_ENCTYPES_COUNT + 1];
 	const struct kpop_config kpop_config = {.keytab = config->keytab,
 	    .replay_cache = "/nonexistent",
-	    .services = (const char *const *)config->services};
+	    .services = (const char *const *)config->services,
+	    .enctypes = enctypes};
 	struct kpop *kpop = NULL;
 	char text[1024];
+	config_enctypes(config, enctypes);
 	environment_clear();
 	setenv("KRB5_CONFIG", config->krb5_conf, 1);
 	if (keywatch_wants_keytab(config) && kpop_open(&kpop, &kpop_config, text, sizeof text) != KPOP_OK)

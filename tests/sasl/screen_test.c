@@ -157,7 +157,7 @@ static void enctypes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (acceptor_enctype_strong(rows[i].enctype) != rows[i].want)
+		if (acceptor_enctype_strong(NULL, rows[i].enctype) != rows[i].want)
 			fail_msg("%s (%d)", rows[i].sentence, rows[i].enctype);
 }
 

@@ -46,6 +46,14 @@ static void assert_list(char *const *list, const char *want)
 	assert_string_equal(joined, want);
 }
 
+static void assert_enctypes(const struct config *config, const int *want)
+{
+	int got[CONFIG_ENCTYPES_COUNT + 1];
+	config_enctypes(config, got);
+	for (size_t i = 0; i == 0 || want[i - 1] != 0; i++)
+		assert_int_equal(got[i], want[i]);
+}
+
 static void test_defaults(void **state)
 {
 	(void)state;
@@ -72,6 +80,7 @@ static void test_defaults(void **state)
 	assert_null(config->certificate);
 	assert_null(config->key);
 	assert_list(config->services, "pop pop3 ");
+	assert_enctypes(config, (const int[]){20, 19, 18, 17, 0});
 	assert_list(config->mechanisms, "GSSAPI GS2-KRB5-PLUS GS2-KRB5 SCRAM-SHA-512-PLUS SCRAM-SHA-256-PLUS "
 					"SCRAM-SHA-1-PLUS SCRAM-SHA-512 "
 					"SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN ");
@@ -121,6 +130,7 @@ static void test_values(void **state)
 			"certificate = /etc/c.pem\nkey = /nonexistent/k.pem\n"
 			"isolation = shared\nplaintext = always\nlog_target = syslog\n"
 			"mechanisms = {\"CRAM-MD5\", GSSAPI}\nservices = { pop }\n"
+			"enctypes = {aes256-cts-hmac-sha1-96, aes256-cts-hmac-sha384-192}\n"
 			"gssapi_layers = {confidentiality, integrity}\n"
 			"user_pass = false\napop = yes\nlog_debug = on\nimplementation = true\n"
 			"passwords = {saslauthd, secrets}\nkerberos_realm = EXAMPLE.ORG\n"
@@ -150,6 +160,7 @@ static void test_values(void **state)
 	assert_int_equal(config->gssapi_layers, SASLX_LAYER_INTEGRITY | SASLX_LAYER_CONFIDENTIALITY);
 	assert_int_equal(config->mechanism_count, 2);
 	assert_list(config->services, "pop ");
+	assert_enctypes(config, (const int[]){20, 18, 0});
 	assert_list(config->passwords, "saslauthd secrets ");
 	assert_string_equal(config->kerberos_realm, "EXAMPLE.ORG");
 	assert_true(!config->user_pass && config->apop && config->log_debug && config->implementation);
@@ -477,6 +488,8 @@ static const struct refusal_row refusals[] = {
 	"gssapi_layers: 'privacy' is none of its values; write one of none, integrity, confidentiality"},
     {"more layers than there are", "gssapi_layers = {none, none, none, none}\n", 1,
 	"gssapi_layers: more than 3 values"},
+    {"no enctypes", "enctypes = {}\n", 1, "enctypes: is empty; write at least 1"},
+    {"a weak enctype", "enctypes = {arcfour-hmac}\n", 1, "enctypes: 'arcfour-hmac' is none of its values"},
     {"no services", "services = {}\n", 1, "services: is empty; write at least 1"},
     {"a service with host", "services = {'pop/localhost'}\n", 1, "services: 'pop/localhost' is no service"},
     {"a relative plug-in", "plugins = {'libx.so'}\n", 1, "plugins: 'libx.so' is no absolute path"},

@@ -274,6 +274,21 @@ def new_kvno():
                 "has kvno 1 aes", "newer key: ktadd -k .* pop3/localhost@KPOPD.TEST")
 
 
+@row("where enctypes names one, tickets of another are refused, and without a key of it none are offered")
+def enctypes():
+    strict = harness.Server(realm, **settings, enctypes=["aes128-cts-hmac-sha256-128", "aes128-cts-hmac-sha1-96"])
+    with strict.pop3() as client:
+        assert b"GSSAPI" in client.capabilities()["SASL"]  # the keytab has keys of the second kind of the realm, too
+    for kind in KINDS:
+        refused(strict, kind, made(kind), "ticket for pop/localhost@KPOPD.TEST kvno 1 aes256-cts-hmac-sha1-96: too weak")
+    strict.options["enctypes"] = ["aes256-cts-hmac-sha384-192"]
+    strict.write_conf()
+    strict.reload()
+    with strict.pop3() as client:
+        assert b"GSSAPI" not in client.capabilities()["SASL"]
+    assert strict.stop() == 0
+
+
 # --- broken ones -----------------------------------------------------------------------------------------
 
 @each("cut short anywhere, it is refused, and the server lives on")
