@@ -9,7 +9,6 @@ import pty
 import select
 import shutil
 import ssl
-import subprocess
 import time
 
 import harness
@@ -69,20 +68,8 @@ def written(name, text):
 
 # --- fetchmail ------------------------------------------------------------------------------------
 
-def private_services():
-    """How fetchmail finds our port under the name kpop: a view of /etc/services of its own, or a helper.
-    It also asks for its own host's whole name, which many a machine does not know; that view has one."""
-    services = written("services", f"kpop\t{server.kpop_port}/tcp\n")
-    namespace = ["unshare", "--mount", "--uts"] + ([] if harness.ROOT else ["--map-root-user"])
-    inside = namespace + ["sh", "-c", 'mount --bind "$0" /etc/services && hostname test.localhost && exec "$@"', str(services)]
-    if subprocess.run(inside + ["true"], stderr=subprocess.DEVNULL, check=False).returncode == 0:
-        return inside, ""
-    script = written("connect", f"exec 3<>/dev/tcp/127.0.0.1/{server.kpop_port}; cat <&3 & cat >&3\n")
-    return [], f'plugin "bash {script}"'
-
-
 def fetchmail(poll, options, kpop=False):
-    inside, plugin = private_services() if kpop else ([], "")
+    inside, plugin = harness.kpop_service(server.kpop_port) if kpop else ([], "")
     rc = written("fetchmailrc", f'set invisible\npoll localhost {poll} {plugin}\nuser alice is alice here no rewrite fetchall '
                  f'{options}\nmda "cat >> {home}/letters"\n')
     run(*inside, "fetchmail", "-vv", "--nosyslog", "--pidfile", home / "pid", "-f", rc, env=environ)

@@ -252,13 +252,11 @@ def reload():
 
 def fetchmail(server, who, user):
     """One run over KPOP: what it says, and its exit status."""
-    services, rc = harness.WORK / "services", harness.WORK / "fetchmailrc"
-    services.write_text(f"kpop\t{server.kpop_port}/tcp\n")
-    rc.write_text(f'set invisible\npoll localhost protocol kpop auth kerberos_v5\nuser "{user}" is alice here no rewrite '
+    inside, plugin = harness.kpop_service(server.kpop_port)
+    rc = harness.WORK / "fetchmailrc"
+    rc.write_text(f'set invisible\npoll localhost protocol kpop auth kerberos_v5 {plugin}\nuser "{user}" is alice here no rewrite '
                   f'fetchall keep sslproto \'\'\nmda "cat >> {harness.WORK}/letters"\n')
     rc.chmod(0o600)
-    inside = ["unshare", "--mount", "--uts", *([] if harness.ROOT else ["--map-root-user"]), "sh", "-c",
-              'mount --bind "$0" /etc/services && hostname test.localhost && exec "$@"', services]
     environ = {**tickets[who], "KRB5_CONFIG": HOME.environ["KRB5_CONFIG"], "HOME": str(harness.WORK)}
     return run(*inside, "fetchmail", "-vv", "--nosyslog", "--pidfile", harness.WORK / "fetchmail.pid", "-f", rc,
                env=environ, check=False)
