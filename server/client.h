@@ -18,7 +18,7 @@
 struct front {
 	const struct config *config;
 	struct event_base *base;
-	SSL_CTX *tls; /* NULL: no certificate */
+	SSL_CTX *tls;         /* NULL: no certificate */
 	struct offers offers; /* as they are now; sessions look at them here */
 	int token_door, password_door;
 	uint64_t next_id;

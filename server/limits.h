@@ -55,7 +55,7 @@
 
 #define LIMIT_MECHANISMS_COUNT 32u /* bits of the offers word */
 #define LIMIT_LISTENERS_COUNT 32u
-#define LIMIT_BINDING_RULES_COUNT 32u /* one comparison each for each mechanism of a CAPA */
+#define LIMIT_BINDING_RULES_COUNT 32u   /* one comparison each for each mechanism of a CAPA */
 #define LIMIT_RULES_COUNT 256u          /* maps, and proxies: each is asked at every login */
 #define LIMIT_CONVERSATIONS_COUNT 4096u /* one auth process holds at most */
 

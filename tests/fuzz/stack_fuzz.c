@@ -200,7 +200,8 @@ static void answer(struct channel *channel, struct reply *reply)
 {
 	uint8_t buf[1 + KPOP_REPLY_OCTETS];
 	while (reply->kind == REPLY_ASK)
-		conversation_verdict(channel->conversation, &(struct check_result){.why = "nobody is asked"}, reply);
+		conversation_verdict(
+		    channel->conversation, &(struct check_result){.why = "nobody is asked"}, reply);
 	switch (reply->kind) {
 	case REPLY_ASK:
 	case REPLY_WAIT: /* nobody guards here */
