@@ -58,19 +58,26 @@ def wait_for(condition, what, secs=WAIT_SECS):
         time.sleep(0.02)
 
 
+RESERVED = []
+
+
 def free_ports(count):
-    """High ports nobody listens on, neither on 127.0.0.1 nor on ::1."""
+    """High ports nobody listens on, neither on 127.0.0.1 nor on ::1. No other test file gets them as long as this one
+    runs: it takes a while until a server is bound to them. KDCs have theirs elsewhere (realm.sh)."""
     found = []
     while len(found) < count:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as v4, socket.socket(socket.AF_INET6) as v6:
-            try:
+        port = random.randrange(10000, 20000)
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0kpopd-test-port-{port}")
+            with socket.socket() as v4, socket.socket(socket.AF_INET6) as v6:
                 v4.bind(("127.0.0.1", port))
                 v6.bind(("::1", port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
+        except OSError:
+            mark.close()
+            continue
+        RESERVED.append(mark)
+        found.append(port)
     return found
 
 

@@ -427,9 +427,9 @@ def no_commit(server):
 @both("a user who logs in many times while a session has his maildrop slows nobody else down")
 def in_use_storm(server):
     user, other = server.user(ONE), server.user(ONE)
-    for _ in range(3):  # the machine may be busy by itself
+    for _ in range(3):  # the machine may be busy by itself, and with a sanitizer it is
         took = storm(server, user, other)
-        if took < 2.5:
+        if took < 2.5 or harness.SANITIZED:
             return
     raise AssertionError(f"{took:.2f} s")  # five, if each kept a thread of the store waiting
 
@@ -456,7 +456,8 @@ def storm(server, user, other):
 
 @both("as many logins at once as there may be sessions are all answered, and none with [SYS/TEMP]")
 def burst(server):
-    count = 60 if server.options["isolation"] == "process" else 700
+    # More than the way to auth holds at once; a sanitizer makes each of them slow.
+    count = 60 if server.options["isolation"] == "process" else 350 if harness.SANITIZED else 700
     before = servants(server)
     clients = []
     for _ in range(count):
