@@ -364,8 +364,10 @@ static void sasl_start(
 		}
 		*reply_r =
 		    (struct reply){REPLY_MORE, REFUSAL_TEMP, (const uint8_t *)timestamp, strlen(timestamp)};
-	} else if (has_initial || c->mechanism == MECHANISM_USERPASS) {
-		/* An empty initial response is present but empty: not NULL. */
+	} else if (c->mechanism == MECHANISM_USERPASS ||
+		   (has_initial && (len != 0 || c->guarded.heard.kind != HEARSAY_LOGIN))) {
+		/* An empty initial response is present but empty: not NULL. LOGIN takes it for none and asks
+		 * for the name; so must who listens, or the name would go for a password. */
 		take(c, len != 0 ? initial : (const uint8_t *)"", len, reply_r);
 	} else {
 		pass_on(c, NULL, 0, reply_r);

@@ -361,6 +361,30 @@ static void test_why(void **state)
 	conversation_free(&c);
 }
 
+/* Whose password is tried is known with every way to say it, or guessing would not count for that user. */
+static void test_tried(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *sentence;
+		struct start start;
+		const char *steps[3];
+	} ways[] = {
+	    {"LOGIN", {.mechanism = LOGIN, .tls = 1}, {"alice", BOB_PASSWORD}},
+	    {"LOGIN, the name at once", {.mechanism = LOGIN, .tls = 1, INITIAL("alice")}, {BOB_PASSWORD}},
+	    {"LOGIN, nothing at once", {.mechanism = LOGIN, .tls = 1, INITIAL("")}, {"alice", BOB_PASSWORD}},
+	};
+	for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+		struct reply reply;
+		struct conversation *c = begin(&password, &ways[i].start, &reply);
+		for (int n = 0; ways[i].steps[n] != NULL && reply.kind == REPLY_MORE; n++)
+			step(c, ways[i].steps[n], strlen(ways[i].steps[n]), &reply);
+		if (reply.kind != REPLY_REFUSED || strstr(conversation_text(c), " tried=alice") == NULL)
+			fail_msg("%s: kind %d, %s", ways[i].sentence, reply.kind, conversation_text(c));
+		conversation_free(&c);
+	}
+}
+
 /* In another process, as kpopctl does it. */
 static int add_user(const char *name, const char *secret)
 {
@@ -403,6 +427,7 @@ int main(void)
 	    cmocka_unit_test(test_any_step),
 	    cmocka_unit_test(test_log),
 	    cmocka_unit_test(test_why),
+	    cmocka_unit_test(test_tried),
 	};
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
