@@ -32,6 +32,7 @@ struct conversation {
 	bool started; /* the mechanism has had a message */
 	bool spoken;  /* the client has sent a message of the mechanism */
 	bool over;
+	bool asked;                            /* somebody else about a password, who has not answered yet */
 	struct decision decision;              /* whose maildrop it is, or who is to be asked */
 	char tried[LIMIT_USER_OCTETS + 1];     /* the name somebody claimed, for the log */
 	char principal[KPOP_PRINCIPAL_OCTETS]; /* whose password was given, by a KDC's word */
@@ -126,6 +127,10 @@ void conversation_free(struct conversation **conversation)
 	struct conversation *c = *conversation;
 	if (c == NULL)
 		return;
+	/* The check goes on without us, and whoever goes away in time could have as many as he likes. */
+	if (c->asked)
+		guard_abandon(
+		    &c->guarded, now_msecs() + UINT64_C(1000) * c->auth->config->check_secs, now_msecs());
 	guard_leave(&c->guarded, now_msecs());
 	drop_held(c);
 	saslx_free(&c->exchange);
@@ -219,6 +224,7 @@ static void sasl_outcome(struct conversation *c, enum saslx_outcome outcome, str
 		reply_r->octets = saslx_challenge(c->exchange, &reply_r->len);
 		return;
 	case SASLX_ASK:
+		c->asked = true;
 		*reply_r = (struct reply){.kind = REPLY_ASK};
 		return;
 	case SASLX_DONE: {
@@ -462,6 +468,7 @@ void conversation_verdict(struct conversation *c, const struct check_result *res
 		k5login_verdict(c, result, reply_r);
 		return;
 	}
+	c->asked = false;
 	note_said(c, result->why);
 	if (result->verdict == CHECK_RIGHT)
 		snprintf(c->principal, sizeof c->principal, "%s", result->principal);

@@ -136,6 +136,12 @@ void guard_pause(struct guarded *g, uint64_t now_msecs)
 		penalty_turn_give(g->guard->penalty, &g->turn, 0, now_msecs);
 }
 
+void guard_abandon(struct guarded *g, uint64_t until_msecs, uint64_t now_msecs)
+{
+	if (g->guard != NULL)
+		penalty_turn_give(g->guard->penalty, &g->turn, until_msecs, now_msecs);
+}
+
 void guard_leave(struct guarded *g, uint64_t now_msecs)
 {
 	if (g->guard == NULL)

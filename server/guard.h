@@ -59,6 +59,8 @@ void guard_pause(struct guarded *guarded, uint64_t now_msecs);
 /* How it ended; user: whose ticket it was, else who has just logged in. */
 void guard_right(struct guarded *guarded, const char *user, uint64_t now_msecs);
 void guard_wrong(struct guarded *guarded, uint64_t now_msecs);
+/* Its client is gone while others check what it said, until then at most: its turn is not another's yet. */
+void guard_abandon(struct guarded *guarded, uint64_t until_msecs, uint64_t now_msecs);
 /* Gives back what it holds. Harmless when there is nothing. */
 void guard_leave(struct guarded *guarded, uint64_t now_msecs);
 

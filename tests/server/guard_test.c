@@ -154,6 +154,13 @@ static void test_turns(void **state)
 	guard_leave(&g[2], NOW + 160);
 	guard_leave(&g[4], NOW + 160);
 	assert_int_equal(guard_again(&g[5], NOW + 160), GUARD_PASS);
+	/* But not while somebody else goes on checking for him. */
+	guard_abandon(&g[5], NOW + 5000, NOW + 170);
+	guard_leave(&g[5], NOW + 170);
+	guard_leave(&g[3], NOW + 170);
+	assert_int_equal(guard_again(&g[7], NOW + 170), GUARD_PASS);
+	assert_int_equal(guard_again(&g[6], NOW + 4999), GUARD_WAIT);
+	assert_int_equal(guard_again(&g[8], NOW + 5000), GUARD_PASS);
 	/* Nobody waits for ever. */
 	assert_int_equal(guard_again(&g[6], NOW + 29999), GUARD_WAIT);
 	assert_int_equal(guard_again(&g[6], NOW + 30000), GUARD_FULL);
