@@ -125,6 +125,10 @@ static __attribute__((format(printf, 2, 0))) void library_error(cfg_t *cfg, cons
 		fail(cfg->line, "the file ends inside a %s; close it with '}'", cfg_name(cfg));
 	else if (strncmp(text, unknown, sizeof(unknown) - 1) == 0)
 		fail(cfg->line, "unknown key %s; kpopd.conf(5) has the list", text + sizeof(unknown) - 1);
+	else if (strncmp(text, "missing title", 13) == 0)
+		fail(cfg->line, "%s; give it a name, as in listener inside { ... }", text);
+	else if (strncmp(text, "found duplicate title", 21) == 0)
+		fail(cfg->line, "%s; give each section of a kind a name of its own", text);
 	else if (strstr(text, "boolean") != NULL)
 		fail(cfg->line, "%s; write true or false", text);
 	else if (strstr(text, "integer") != NULL)

@@ -184,6 +184,27 @@ static void note(const char *text)
 	printf("kpopd: note: %s\n", text);
 }
 
+static void test_there(const char *key, const char *path, const char *advice)
+{
+	char text[1024];
+	if (path == NULL || access(path, F_OK) == 0)
+		return;
+	snprintf(text, sizeof text, "%s: %.512s: %s; %s", key, path, strerror(errno), advice);
+	note(text);
+}
+
+/* Those who are asked about passwords may begin later than this server. */
+static void test_sources(const struct config *config)
+{
+	for (char **source = config->passwords; *source != NULL; source++)
+		if (strcmp(*source, "saslauthd") == 0)
+			test_there("saslauthd_socket", config->saslauthd_socket,
+			    "until saslauthd listens there, it cannot be asked");
+		else if (strcmp(*source, "kerberos") == 0)
+			test_there("kerberos_armor_cache", config->kerberos_armor_cache,
+			    "until kinit -k -c makes it, no KDC is asked");
+}
+
 /* What is no fault of the configuration, but keeps users out. */
 static void test_keys(const struct config *config)
 {
@@ -217,6 +238,7 @@ static int test(const struct config *config, const char *name)
 	}
 	SSL_CTX_free(tls);
 	test_keys(config);
+	test_sources(config);
 	printf("kpopd: %s: the configuration is sound\n", name);
 	return 0;
 }

@@ -325,7 +325,7 @@ void mapping_decide(struct mapping *mapping, const char *principal, const char *
 	*result_r = (struct mapping_result){.kind = MAPPING_REFUSED};
 	if (krb5_parse_name_flags(
 		mapping->context, principal, KRB5_PRINCIPAL_PARSE_REQUIRE_REALM, &question.principal) != 0)
-		refuse(result_r, "that is no principal with a realm");
+		refuse(result_r, "that is no principal with a realm, such as alice@EXAMPLE.ORG");
 	else if ((fault = find_fault(mapping->context, question.principal)) != NULL)
 		refuse(result_r, fault);
 	else

@@ -68,6 +68,15 @@ static bool reach(struct asking *asking, const char *path)
 	return true;
 }
 
+static const char *reach_advice(int error)
+{
+	if (error == EACCES)
+		return "; put checker_user into the group of its folder, then reload";
+	return error == ENOENT || error == ECONNREFUSED
+		   ? "; does saslauthd run, and is saslauthd_socket right?"
+		   : "";
+}
+
 static bool put_all(struct asking *asking, const uint8_t *octets, size_t len)
 {
 	while (len > 0) {
@@ -125,15 +134,15 @@ static enum check_verdict take_answer(struct asking *asking)
 {
 	uint8_t head[2], text[ANSWER_OCTETS];
 	if (!get_all(asking, head, sizeof head))
-		return gave_up(asking, "saslauthd: %s", strerror(errno));
+		return gave_up(asking, "%s", strerror(errno));
 	size_t len = (size_t)head[0] << 8 | head[1];
 	if (len < 2 || len >= sizeof text || !get_all(asking, text, len))
-		return gave_up(asking, "saslauthd: its answer is none");
+		return gave_up(asking, "its answer is none");
 	text[len] = '\0';
 	bool right = memcmp(text, "OK", 2) == 0, wrong = memcmp(text, "NO", 2) == 0;
 	if (!right && !wrong)
-		return gave_up(asking, "saslauthd: its answer is neither OK nor NO");
-	snprintf(asking->why, asking->size, "saslauthd: %s", (const char *)text);
+		return gave_up(asking, "its answer is neither OK nor NO");
+	snprintf(asking->why, asking->size, "%s", (const char *)text);
 	return right ? CHECK_RIGHT : CHECK_WRONG;
 }
 
@@ -143,13 +152,13 @@ enum check_verdict saslauthd_check(
 	struct asking asking = {.fd = -1, .end_msecs = now_msecs() + msecs, .why = why_r, .size = size};
 	enum check_verdict verdict;
 	if (strlen(user) > STRING_OCTETS || strlen(password_secret) > STRING_OCTETS) {
-		snprintf(why_r, size, "saslauthd: name or password is longer than it takes");
+		snprintf(why_r, size, "name or password is longer than it takes");
 		return CHECK_WRONG;
 	}
 	if (!reach(&asking, path))
-		verdict = gave_up(&asking, "saslauthd: %.200s: %s", path, strerror(errno));
+		verdict = gave_up(&asking, "%.200s: %s%s", path, strerror(errno), reach_advice(errno));
 	else if (!ask(&asking, user, password_secret))
-		verdict = gave_up(&asking, "saslauthd: %s", strerror(errno));
+		verdict = gave_up(&asking, "%s", strerror(errno));
 	else
 		verdict = take_answer(&asking);
 	if (asking.fd >= 0)

@@ -84,6 +84,7 @@ static bool first_message(struct session *session, const uint8_t *message, size_
 static enum outcome not_bound(struct session *session)
 {
 	session->conversing = false;
+	session->unbound++;
 	return session_bad(session, "channel binding is required here");
 }
 

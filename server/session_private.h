@@ -80,6 +80,7 @@ struct session {
 	bool discarding;            /* the line was too long; its end has not come yet */
 	const char *discarding_why; /* what to say then; NULL: that it was too long */
 	unsigned bad_commands, auth_failures;
+	unsigned unbound; /* attempts without channel binding where it is required */
 
 	/* requests */
 	struct session_request request;

@@ -60,8 +60,11 @@ const char *session_summary(const struct session *session)
 	/* The one thing a const session writes: the text it hands out. */
 	struct session *s = (struct session *)(uintptr_t)session;
 	if (!session->logged_in) {
-		snprintf(s->summary, sizeof s->summary, "login=none refused=%u bad=%u",
+		int len = snprintf(s->summary, sizeof s->summary, "login=none refused=%u bad=%u",
 		    session->auth_failures, session->bad_commands);
+		if (session->unbound > 0)
+			snprintf(s->summary + len, sizeof s->summary - (size_t)len, " unbound=%u",
+			    session->unbound);
 		return session->summary;
 	}
 	snprintf(s->summary, sizeof s->summary,

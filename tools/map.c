@@ -38,6 +38,17 @@ static bool read_peer(const char *text, struct peer *peer_r)
 	return inet_pton(AF_INET, text, peer_r->address + 12) == 1;
 }
 
+/* Those that prove a principal; an answer for a misspelt one would be of no use. */
+static bool mechanism_known(const char *name)
+{
+	static const char *const known[] = {
+	    "GSSAPI", "GS2-KRB5", "GS2-KRB5-PLUS", "KPOP", "PLAIN", "LOGIN", "USER", NULL};
+	const char *const *p = known;
+	while (*p != NULL && strcmp(*p, name) != 0)
+		p++;
+	return *p != NULL;
+}
+
 /*
  * The server looks at its own copy of krb5.conf, made when it was started or reloaded: so do we, where it is
  * and we may read it.
@@ -123,6 +134,11 @@ static int run(const struct config *config, const struct map_query *query)
 
 	if (!read_peer(query->from != NULL ? query->from : "::1", &peer))
 		return wrong("--from", query->from, "write a numeric address");
+	if (!mechanism_known(circumstances.mechanism))
+		return wrong("--mechanism", query->mechanism,
+		    "no mechanism that brings a principal; write GSSAPI, GS2-KRB5, GS2-KRB5-PLUS, KPOP, "
+		    "PLAIN, "
+		    "LOGIN or USER");
 	if (query->name != NULL)
 		return show_name(config, query->name);
 	if (query->user != NULL &&

@@ -424,8 +424,8 @@ def three_answers(server, user, password, secret):
     good(server, user, password)
     for way in WAYS:
         good(server, user, password, way=way)
-        refused(server, user, "wrong", AUTH, way=way, said="saslauthd: saslauthd: NO")
-    refused(server, "nobody-here", password, AUTH, said="saslauthd: saslauthd: NO")
+        refused(server, user, "wrong", AUTH, way=way, said="saslauthd: NO")
+    refused(server, "nobody-here", password, AUTH, said="saslauthd: NO")
     assert secret not in server.log_text()
 
 
@@ -467,11 +467,11 @@ def saslauthd_trouble():
     server = start(passwords=["secrets", "saslauthd"], saslauthd_socket=daemon.socket, check_secs=SECS)
     good(server, "anybody", "any")
     with stopped(*daemon.pids()):
-        refused(server, "anybody", "any", TEMP, said="saslauthd: saslauthd: ")
+        refused(server, "anybody", "any", TEMP, said="saslauthd: ")
         good(server, "u0", PASSWORD)
     good(server, "anybody", "any")
     daemon.dir.chmod(0o700)
-    refused(server, "anybody", "any", TEMP, said="Permission denied")
+    refused(server, "anybody", "any", TEMP, said="Permission denied; put checker_user into the group")
     daemon.dir.chmod(0o755)
     daemon.stop()
     refused(server, "anybody", "any", TEMP, said="Connection refused")
@@ -506,7 +506,7 @@ def order():
     before = len(server.log_text())
     refused(server, "u0", "wrong", AUTH)
     line = [one for one in server.log_text()[before:].splitlines() if "refused session" in one][-1]
-    assert line.index("kerberos: the KDC") < line.index("saslauthd: saslauthd: NO"), line
+    assert line.index("kerberos: the KDC") < line.index("saslauthd: NO"), line
     with stopped(kdc_pid):
         good(server, "u0", "in-pam")
         refused(server, "u0", "wrong", TEMP, said="kerberos: ")
@@ -537,6 +537,17 @@ def missing_user():
         server = harness.Server(realm, users=1, start=False, passwords=passwords, checker_user="no-such-user")
         result = run(harness.BUILD / "kpopd", "-t", "-c", server.conf, check=False)
         assert (result.returncode != 0) == fails and (b"no-such-user" in result.stdout) == fails, result.stdout
+
+
+@row("kpopd -t notes a socket and an armor cache that are not there yet, and says that the configuration is sound")
+def missing_yet():
+    absent = {"saslauthd_socket": WORK / "no-socket", "kerberos_armor_cache": WORK / "no-cache"}
+    for passwords, told in ((["kerberos", "saslauthd"], True), (["secrets"], False)):
+        server = harness.Server(realm, users=1, start=False, passwords=passwords, **absent)
+        result = run(harness.BUILD / "kpopd", "-t", "-c", server.conf, check=False)
+        assert result.returncode == 0, result.stdout
+        for key, path in absent.items():
+            assert (f"note: {key}: {path}: No such file or directory; ".encode() in result.stdout) == told, result.stdout
 
 
 harness.main(both, alone)
