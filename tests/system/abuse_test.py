@@ -3,10 +3,12 @@
 """Every mechanism left in the lurch at every step: whoever comes next, on this connection or another, is served.
 KPOPD_ABUSE_ROUNDS: how often connections are dropped while memory is watched (10000 for a long run)."""
 import base64
+import concurrent.futures
 import contextlib
 import itertools
 import os
 import pathlib
+import re
 
 import harness
 from harness import PASSWORD, row
@@ -132,6 +134,71 @@ def in_turns():
             assert one.stat()[0] == 1 and two.stat()[0] == 2
             one.quit()
             two.quit()
+
+
+# --- octets and lengths ------------------------------------------------------------------------------
+
+def refused_all(tokens):
+    """Of several PLAIN logins on one connection each is refused."""
+    with shared.pop3() as client:
+        client.send(b"".join(b"AUTH PLAIN " + b64(token) + b"\r\n" for token in tokens))
+        for token in tokens:
+            answer = client.line()
+            assert answer.startswith(b"-ERR [AUTH]"), (token, answer)
+
+
+@row("no octet is dropped or taken for another: any of the 256 more in name, password or authorization identity is refused")
+def octets():
+    right = b"\0u1\0" + PASSWORD.encode()
+    with shared.pop3() as client:
+        assert client.command(b"AUTH PLAIN " + b64(right)).startswith(b"+OK")
+        client.quit()
+    tokens = []
+    for octet in (bytes([value]) for value in range(256)):
+        tokens += [right + octet, b"\0u1\0" + octet + PASSWORD.encode(), b"\0u1" + octet + b"\0" + PASSWORD.encode(),
+                   b"u1" + octet + right]
+    groups = [tokens[i:i + 4] for i in range(0, len(tokens), 4)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(refused_all, groups))
+    assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f-\xff]", shared.log.read_bytes())
+
+
+LENGTHS = (0, 1, 39, 40, 41, *range(253, 258), *range(511, 514), *range(1023, 1026), *range(4095, 4098), 65536, 1 << 20)
+COMMANDS = ("USER", "PASS", "APOP", "AUTH", "AUTH PLAIN", "AUTH GSSAPI", "CAPA", "STLS", "STAT", "LIST", "RETR", "DELE", "TOP",
+            "UIDL", "NOOP", "RSET", "XYZZY")
+
+
+def argument_of(command, length, end):
+    """One command with an argument of that many octets: it gets one answer, and the next one its own."""
+    with shared.pop3() as client:
+        if command == "PASS":
+            client.expect("USER u1", "+OK")
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            client.send(command.encode() + b" " + b"A" * length + end)
+            if end == b"":
+                return
+            answer = client.line()
+            while answer.startswith(b"+ "):
+                answer = client.command(b"*")
+            assert answer.startswith((b"+OK", b"-ERR")), (command, length, answer)
+            if length > 255 and command != "CAPA":
+                assert answer.startswith(b"-ERR"), (command, length, answer)
+            if answer.startswith(b"+OK") and command in ("AUTH", "CAPA"):
+                client.lines()
+            if not (answer.startswith(b"+OK") and command == "STLS"):
+                client.expect("NOOP", "-ERR")
+
+
+@row("every command with an argument of each length around every bound, with its end and without")
+def lengths():
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(argument_of, command, length, end)
+                for command, length, end in itertools.product(COMMANDS, LENGTHS, (b"\r\n", b"\n", b""))]
+        for job in jobs:
+            job.result()
+    with shared.pop3() as client:
+        proven(client, GOOD["PLAIN"])
+        client.quit()
 
 
 harness.main(server, shared)
