@@ -95,7 +95,10 @@ static enum moved plain_moved(ssize_t result)
 static enum moved unseal(struct client *client)
 {
 	const uint8_t *raw = (const uint8_t *)client->raw;
-	size_t len = client->raw_len < 4 ? 0 : (size_t)raw[0] << 24 | raw[1] << 16 | raw[2] << 8 | raw[3];
+	uint32_t head = 0;
+	if (client->raw_len >= sizeof(head))
+		memcpy(&head, raw, sizeof(head));
+	size_t len = ntohl(head);
 	if (len > RECORD_OCTETS - 4)
 		return MOVED_BROKEN;
 	if (len == 0 || client->raw_len < 4 + len || sizeof(client->in) - client->in_len < len)
