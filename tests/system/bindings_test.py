@@ -519,7 +519,7 @@ def gs2_replay():
 # --- a program that people have ----------------------------------------------------------------------------
 
 def pop3test(version, mechanism, want):
-    """Cyrus' test client, which binds to tls-unique."""
+    """Cyrus' test client, which leaves bindings alone and logs in whatever CAPA shows."""
     conf = WORK / f"openssl-{version}.cnf"
     conf.write_text("openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = client\n[client]\n"
                     f"MaxProtocol = {version.replace('TLS ', 'TLSv')}\n")
