@@ -33,6 +33,7 @@ struct conversation {
 	bool spoken;  /* the client has sent a message of the mechanism */
 	bool over;
 	bool asked;                            /* somebody else about a password, who has not answered yet */
+	struct turn reading;                   /* of the user's .k5login */
 	struct decision decision;              /* whose maildrop it is, or who is to be asked */
 	char tried[LIMIT_USER_OCTETS + 1];     /* the name somebody claimed, for the log */
 	char principal[KPOP_PRINCIPAL_OCTETS]; /* whose password was given, by a KDC's word */
@@ -128,9 +129,11 @@ void conversation_free(struct conversation **conversation)
 	if (c == NULL)
 		return;
 	/* The check goes on without us, and whoever goes away in time could have as many as he likes. */
+	uint64_t now = now_msecs(), end = now + UINT64_C(1000) * c->auth->config->check_secs;
 	if (c->asked)
-		guard_abandon(
-		    &c->guarded, now_msecs() + UINT64_C(1000) * c->auth->config->check_secs, now_msecs());
+		guard_abandon(&c->guarded, end, now);
+	if (c->reading.lease != 0)
+		penalty_turn_give(c->auth->guard.penalty, &c->reading, end, now);
 	guard_leave(&c->guarded, now_msecs());
 	drop_held(c);
 	saslx_free(&c->exchange);
@@ -170,6 +173,20 @@ static void explain_refusal(struct conversation *c, const uint8_t *octets, size_
 		snprintf(c->why + why_len, sizeof c->why - why_len, "; %s", text);
 }
 
+/*
+ * A file that does not answer is its owner's, who may come with as many tickets as he likes: he keeps no more
+ * than a part of the checker busy.
+ */
+static bool may_read(struct conversation *c)
+{
+	enum { PARTS_COUNT = 4 };
+	const struct config *config = c->auth->config;
+	unsigned most = (config->checks + PARTS_COUNT - 1) / PARTS_COUNT;
+	return c->auth->guard.penalty == NULL ||
+	       penalty_turn_take_user(c->auth->guard.penalty, c->decision.user, most,
+		   config->check_secs * 1000, now_msecs(), &c->reading);
+}
+
 /* Somebody has proved who he is. */
 static void decide(struct conversation *c, const struct claim *claim, struct reply *reply_r)
 {
@@ -179,7 +196,11 @@ static void decide(struct conversation *c, const struct claim *claim, struct rep
 		accept_user(c, reply_r);
 		return;
 	case VERDICT_ASK:
-		*reply_r = (struct reply){.kind = REPLY_ASK};
+		if (may_read(c))
+			*reply_r = (struct reply){.kind = REPLY_ASK};
+		else
+			refuse(
+			    c, REFUSAL_TEMP, "the user's .k5login is being read too often already", reply_r);
 		return;
 	case VERDICT_REFUSED:
 		refuse(c, REFUSAL_AUTH, c->decision.why, reply_r);
@@ -465,6 +486,8 @@ void conversation_verdict(struct conversation *c, const struct check_result *res
 	    [CHECK_LOCKED] = SASLX_WRONG,
 	};
 	if (c->decision.verdict == VERDICT_ASK) {
+		if (c->reading.lease != 0)
+			penalty_turn_give(c->auth->guard.penalty, &c->reading, 0, now_msecs());
 		k5login_verdict(c, result, reply_r);
 		return;
 	}

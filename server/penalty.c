@@ -118,7 +118,7 @@ void penalty_close(struct penalty **penalty)
 /* ---- keys ---- */
 
 /* What is hashed, so that no two kinds of entry can be mistaken for each other. */
-enum purpose { OF_SOURCE = 1, OF_SITE, OF_PAIR, OF_USER, OF_SECRET, OF_WRONG, OF_CHECK, OF_WAIT };
+enum purpose { OF_SOURCE = 1, OF_SITE, OF_PAIR, OF_USER, OF_SECRET, OF_WRONG, OF_CHECK, OF_WAIT, OF_FILES };
 
 struct hash {
 	uint64_t low, high;
@@ -416,6 +416,15 @@ bool penalty_turn_take(const struct penalty *p, const uint8_t address[16], enum 
     unsigned limit, unsigned lease_msecs, uint64_t now_msecs, struct turn *turn_r)
 {
 	uint64_t made = source_hash(p, kind == PENALTY_TURN_CHECK ? OF_CHECK : OF_WAIT, address).low;
+	return turns_take(&p->table->turns, made, limit, lease_msecs, now_msecs, turn_r);
+}
+
+bool penalty_turn_take_user(const struct penalty *p, const char *user, unsigned limit, unsigned lease_msecs,
+    uint64_t now_msecs, struct turn *turn_r)
+{
+	static const uint8_t nowhere[16];
+	const struct penalty_who who = {nowhere, user, strlen(user)};
+	uint64_t made = hash(p, OF_FILES, nowhere, 0, &who, NULL, 0).low;
 	return turns_take(&p->table->turns, made, limit, lease_msecs, now_msecs, turn_r);
 }
 

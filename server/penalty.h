@@ -87,6 +87,9 @@ void penalty_succeeded(const struct penalty *penalty, const struct penalty_who *
 enum penalty_turn { PENALTY_TURN_CHECK, PENALTY_TURN_WAIT };
 bool penalty_turn_take(const struct penalty *penalty, const uint8_t address[16], enum penalty_turn kind,
     unsigned limit, unsigned lease_msecs, uint64_t now_msecs, struct turn *turn_r);
+/* The same for all questions about one user's files together, whoever asks: what hangs there is his. */
+bool penalty_turn_take_user(const struct penalty *penalty, const char *user, unsigned limit,
+    unsigned lease_msecs, uint64_t now_msecs, struct turn *turn_r);
 void penalty_turn_give(
     const struct penalty *penalty, struct turn *turn, uint64_t keep_until_msecs, uint64_t now_msecs);
 

@@ -503,6 +503,12 @@ static void test_turns(void **state)
 	assert_false(penalty_turn_take(penalty, near.address, PENALTY_TURN_WAIT, 1, 5000, 1000, &c));
 	for (int i = 0; i < 100; i++)
 		assert_true(penalty_turn_take(penalty, v6.address, PENALTY_TURN_CHECK, 0, 5000, 1000, &b));
+	/* One user's files are one thing, wherever the question comes from. */
+	assert_true(penalty_turn_take_user(penalty, "alice", 1, 5000, 1000, &a));
+	assert_false(penalty_turn_take_user(penalty, "alice", 1, 5000, 1000, &c));
+	assert_true(penalty_turn_take_user(penalty, "bob", 1, 5000, 1000, &c));
+	penalty_turn_give(penalty, &a, 0, 1000);
+	assert_true(penalty_turn_take_user(penalty, "alice", 1, 5000, 1000, &a));
 	penalty_close(&penalty);
 }
 
