@@ -31,6 +31,17 @@ static struct penalty_who who_of(const struct guarded *g, const char *user)
 	return (struct penalty_who){g->peer.address, user, strlen(user)};
 }
 
+/*
+ * Others who check passwords may not mind capitals: spellings that a site leaves apart count as one, or each
+ * would be guessed at anew.
+ */
+static void fold(char *user)
+{
+	for (; *user != '\0'; user++)
+		if (*user >= 'A' && *user <= 'Z')
+			*user = (char)(*user - 'A' + 'a');
+}
+
 /* A turn to check; or a place among those who wait for one. */
 static enum guard_word queue(struct guarded *g, uint64_t now_msecs)
 {
@@ -76,6 +87,7 @@ enum guard_word guard_hear(struct guarded *g, const uint8_t *octets, size_t len,
 	/* Another spelling is no other user, to guess at. */
 	if (names_canonical(g->guard->config, g->heard.user, strlen(g->heard.user), g->user, NULL) < 0)
 		memcpy(g->user, g->heard.user, sizeof g->user);
+	fold(g->user);
 	guard_leave(g, now_msecs); /* a site's mechanism may have several such messages */
 	g->waits_since_msecs = 0;
 	g->secret_seen = g->heard.secret != NULL;
@@ -94,7 +106,11 @@ void guard_right(struct guarded *g, const char *user, uint64_t now_msecs)
 {
 	if (g->guard == NULL)
 		return;
-	const struct penalty_who who = who_of(g, g->user[0] != '\0' ? g->user : user);
+	if (g->user[0] == '\0') {
+		snprintf(g->user, sizeof g->user, "%s", user);
+		fold(g->user);
+	}
+	const struct penalty_who who = who_of(g, g->user);
 	penalty_succeeded(g->guard->penalty, &who, now_msecs);
 	guard_leave(g, now_msecs);
 }

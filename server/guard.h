@@ -26,7 +26,7 @@ struct guard {
 struct guarded {
 	const struct guard *guard; /* NULL: everything passes */
 	struct hearsay heard;
-	char user[LIMIT_USER_OCTETS + 1]; /* who is meant by what was heard, or just that */
+	char user[LIMIT_USER_OCTETS + 1]; /* who is meant by what was heard, or just that; in small letters */
 	struct peer peer;
 	uint8_t secret_hash[PENALTY_SECRET_OCTETS];
 	bool secret_seen;
