@@ -59,13 +59,16 @@ int context_fail_status(const struct context *context, struct saslx *exchange, c
 	gss_buffer_desc routine = GSS_C_EMPTY_BUFFER, mechanism = GSS_C_EMPTY_BUFFER;
 	OM_uint32 ignored, more = 0;
 
-	gss_display_status(&ignored, major, GSS_C_GSS_CODE, gss_mech_krb5, &more, &routine);
+	/* GSS_S_FAILURE has a text that only says to look at the other one. */
+	if (GSS_ROUTINE_ERROR(major) != GSS_S_FAILURE || minor == 0)
+		gss_display_status(&ignored, major, GSS_C_GSS_CODE, gss_mech_krb5, &more, &routine);
 	more = 0;
 	gss_display_status(&ignored, minor, GSS_C_MECH_CODE, gss_mech_krb5, &more, &mechanism);
-	attempt_explain(exchange, is_ours(minor), "%s: %s: %.*s: %.*s%s%s", context->mechanism, what,
+	attempt_explain(exchange, is_ours(minor), "%s: %s: %.*s%s%.*s%s%s", context->mechanism, what,
 	    (int)routine.length, routine.value == NULL ? "" : (const char *)routine.value,
-	    (int)mechanism.length, mechanism.value == NULL ? "" : (const char *)mechanism.value,
-	    hint != NULL ? "; " : "", hint != NULL ? hint : "");
+	    routine.value == NULL ? "" : ": ", (int)mechanism.length,
+	    mechanism.value == NULL ? "" : (const char *)mechanism.value, hint != NULL ? "; " : "",
+	    hint != NULL ? hint : "");
 	gss_release_buffer(&ignored, &routine);
 	gss_release_buffer(&ignored, &mechanism);
 	return SASL_BADAUTH;

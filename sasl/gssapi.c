@@ -92,7 +92,8 @@ static int offer_layers(
 	conversation->offered = layers(&conversation->context, &exchange->connection);
 	if (conversation->offered == 0)
 		return context_fail(&conversation->context, exchange,
-		    "no security layer that is allowed here is one the client asked Kerberos for");
+		    "the client asked Kerberos for none of the security layers that are allowed here; "
+		    "it needs TLS, or 'none' in gssapi_layers");
 	offer[0] = conversation->offered;
 	if (conversation->offered != SASLX_LAYER_NONE) {
 		offer[2] = LAYER_RECEIVE_OCTETS >> 8;

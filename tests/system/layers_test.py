@@ -474,7 +474,7 @@ def required():
         context = gssapi.SecurityContext(name=name, usage="initiate", flags=BARE)
         assert client.challenge("AUTH GSSAPI") == b""
         client.expect(base64.b64encode(context.step()), "-ERR [AUTH]")
-    wait_for(lambda: "no security layer that is allowed here" in private.log_text()[before:], "the log says why")
+    wait_for(lambda: "layers that are allowed here; it needs TLS" in private.log_text()[before:], "the log says why")
 
 
 # --- the wire ------------------------------------------------------------------------------------------

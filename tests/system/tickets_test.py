@@ -107,6 +107,7 @@ def refused(server, kind, octets, *words, code=b"-ERR [AUTH] "):
     assert len(said) == 1, said
     for word in words:
         assert re.search(word, said[0]), (word, said[0])
+    assert "Unspecified" not in said[0], said[0]
     return said[0]
 
 
