@@ -491,11 +491,16 @@ void conversation_verdict(struct conversation *c, const struct check_result *res
 		k5login_verdict(c, result, reply_r);
 		return;
 	}
+	enum check_verdict verdict = result->verdict;
+	/* Whose password a KDC knows is for the rules to say: without a principal there is nobody. */
+	bool kerberos = check_kind_of(saslx_question(c->exchange)->source) == CHECK_KERBEROS;
+	if (verdict == CHECK_RIGHT && kerberos && result->principal[0] == '\0')
+		verdict = CHECK_UNAVAILABLE;
 	c->asked = false;
 	note_said(c, result->why);
-	if (result->verdict == CHECK_RIGHT)
+	if (verdict == CHECK_RIGHT)
 		snprintf(c->principal, sizeof c->principal, "%s", result->principal);
-	sasl_outcome(c, saslx_answer(c->exchange, verdicts[result->verdict]), reply_r);
+	sasl_outcome(c, saslx_answer(c->exchange, verdicts[verdict]), reply_r);
 }
 
 /* ---- both ---- */

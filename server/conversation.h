@@ -5,7 +5,7 @@
  * SASL mechanisms, USER/PASS, APOP and KPOP are all conversations: START, steps, and then a user or a
  * refusal. Whoever holds one knows no more than the octets the client sent and what the front says of the
  * connection, and believes the latter only where a lie would let nobody in; one about the client's address
- * can have others penalised.
+ * can have others penalised, and use up their turns to have a password checked.
  */
 #ifndef KPOPD_SERVER_CONVERSATION_H
 #define KPOPD_SERVER_CONVERSATION_H

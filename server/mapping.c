@@ -204,6 +204,10 @@ static const char *pass_over(
 		if (map->principal == NULL && map->regex == NULL)
 			return "the principal has an instance, which 'principal' or 'regex' must name";
 	}
+	/* Another realm's KDC may name bob@example.org whom it likes; he is a user of ours. */
+	if (map->user != NULL && names_principal(map->user) &&
+	    memchr(question->principal->data[0].data, '@', question->principal->data[0].length) != NULL)
+		return "the principal has an @ before its realm, and %n and %l are for those without";
 	return NULL;
 }
 
