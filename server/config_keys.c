@@ -115,6 +115,26 @@ static _Thread_local struct reading *reading;
 
 #define fail(line, ...) config_fail(reading->place, line, __VA_ARGS__)
 
+/* The library would tell the line where the file ends. */
+static int open_quote_line(const char *text)
+{
+	int line = 1, opened = 0;
+	char quote = '\0';
+
+	for (const char *p = text; *p != '\0'; p++) {
+		if (quote == '\0' && (*p == '"' || *p == '\'')) {
+			quote = *p;
+			opened = line;
+		} else if (*p == quote) {
+			quote = '\0';
+		} else if (*p == '\\' && p[1] != '\0') {
+			p++;
+		}
+		line += *p == '\n';
+	}
+	return opened;
+}
+
 static __attribute__((format(printf, 2, 0))) void library_error(cfg_t *cfg, const char *format, va_list args)
 {
 	static const char unknown[] = "no such option ";
@@ -125,6 +145,9 @@ static __attribute__((format(printf, 2, 0))) void library_error(cfg_t *cfg, cons
 		fail(cfg->line, "the file ends inside a %s; close it with '}'", cfg_name(cfg));
 	else if (strncmp(text, unknown, sizeof(unknown) - 1) == 0)
 		fail(cfg->line, "unknown key %s; kpopd.conf(5) has the list", text + sizeof(unknown) - 1);
+	else if (strncmp(text, "unterminated string", 19) == 0)
+		fail(open_quote_line(reading->place->text),
+		    "a quote is opened here, or before, and never closed");
 	else if (strncmp(text, "missing title", 13) == 0)
 		fail(cfg->line, "%s; give it a name, as in listener inside { ... }", text);
 	else if (strncmp(text, "found duplicate title", 21) == 0)

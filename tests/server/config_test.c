@@ -275,6 +275,7 @@ struct refusal_row {
 };
 
 static const struct refusal_row refusals[] = {
+    {"a quote that is never closed", "apop = no\nhostname = 'a\nsessions = 2\n", 2, "a quote is opened here"},
     {"an unknown key", "apop = no\nflavour = mint\n", 2, "unknown key 'flavour'; kpopd.conf(5)"},
     {"an unknown key of a listener", "listener x {\n protocol = pop3\n colour = red\n}\n", 3,
 	"unknown key 'colour'"},
