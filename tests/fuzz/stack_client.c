@@ -2,11 +2,13 @@
 #include "tests/fuzz/stack_client.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <krb5.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <gssapi/gssapi_krb5.h>
@@ -20,6 +22,8 @@ static char realm[] = "/tmp/kpopd-stack-XXXXXX";
 static char keytab[64];
 static krb5_context krb5;
 static krb5_creds *ticket;
+static int lifeline; /* closes when this process ends */
+static pid_t watcher;
 
 static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -47,33 +51,54 @@ static bool get_ticket(void)
 	return got;
 }
 
-const char *stack_realm_begin(void)
+static const char *source_dir(void)
 {
 	const char *source = getenv("KPOPD_SRCDIR");
+	return source != NULL ? source : ".";
+}
+
+/* Ends the realm when this process ends, however it does: a fuzzer's end is mostly a crash. */
+static bool watch(void)
+{
+	int pipe_ends[2];
+	char octet;
+	if (pipe2(pipe_ends, O_CLOEXEC) < 0 || (watcher = fork()) < 0)
+		return false;
+	lifeline = pipe_ends[1];
+	if (watcher != 0) {
+		close(pipe_ends[0]);
+		return true;
+	}
+	setsid();
+	close(pipe_ends[1]);
+	while (read(pipe_ends[0], &octet, 1) < 0)
+		continue;
+	run("%s/tests/system/realm.sh stop %s >&2; rm -rf %s", source_dir(), realm, realm);
+	_exit(0);
+}
+
+const char *stack_realm_begin(void)
+{
 	char text[128];
-	if (source == NULL)
-		source = ".";
-	if (mkdtemp(realm) == NULL || run("%s/tests/system/realm.sh start %s >&2", source, realm) != 0)
+	if (mkdtemp(realm) == NULL || !watch() ||
+	    run("%s/tests/system/realm.sh start %s >&2", source_dir(), realm) != 0)
 		return NULL;
 	snprintf(text, sizeof text, "%s/krb5.conf", realm);
 	setenv("KRB5_CONFIG", text, 1);
 	snprintf(text, sizeof text, "FILE:%s/cc", realm);
 	setenv("KRB5CCNAME", text, 1);
 	snprintf(keytab, sizeof keytab, "%s/krb5.keytab", realm);
-	if (run("echo alice-krb | kinit alice > /dev/null") != 0 || !get_ticket()) {
-		stack_realm_end();
+	if (run("echo alice-krb | kinit alice > /dev/null") != 0 || !get_ticket())
 		return NULL;
-	}
 	return keytab;
 }
 
 void stack_realm_end(void)
 {
-	const char *source = getenv("KPOPD_SRCDIR");
 	krb5_free_creds(krb5, ticket);
 	krb5_free_context(krb5);
-	run("%s/tests/system/realm.sh stop %s >&2", source != NULL ? source : ".", realm);
-	run("rm -rf %s", realm);
+	close(lifeline);
+	waitpid(watcher, NULL, 0);
 }
 
 /* Appends behind used octets; returns how many there are then, 0: they do not fit. */
