@@ -91,12 +91,11 @@ def auth_memory(where):
     """KiB that the auth processes have for themselves."""
     total = 0
     for pid, _ in where.family():
-        with contextlib.suppress(OSError):
-            process = pathlib.Path(f"/proc/{pid}")
-            if not (process / "comm").read_text().startswith("auth"):
-                continue
-            total += sum(int(line.split()[1]) for line in (process / "smaps_rollup").read_text().splitlines()
-                         if line.startswith("Private_Dirty"))
+        if not harness.comm(pid).startswith("kpopd-auth"):
+            continue
+        rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text() # auth ends only with the server
+        total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty"))
+    assert total > 0
     return total
 
 

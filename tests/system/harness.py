@@ -457,6 +457,14 @@ def failing(server, role, calls, error):
         strace.wait(WAIT_SECS)
 
 
+def comm(pid):
+    """The name of a process; "" when it has ended since it was listed."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def alive(pid):
     try:
         state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]

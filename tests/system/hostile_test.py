@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import hashlib
 import os
-import pathlib
 import re
 import select
 import signal
@@ -54,11 +53,7 @@ def both(sentence):
 
 # --- what a front has, and what it could do with it -----------------------------------------------
 
-def comm(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""  # it has ended since it was listed
+comm = harness.comm
 
 
 def processes(server, name):
