@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import os
 import re
+import select
 import socket
 import ssl
 
@@ -58,6 +59,23 @@ class Client:
     def send(self, data):
         self.sock.sendall(data)
 
+    def send_and_read(self, data):
+        """Sends all of it, and takes meanwhile what comes, in one thread: a TLS connection is not made for two."""
+        left = memoryview(data)
+        blocked = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+        self.sock.setblocking(False)
+        while left:
+            try:
+                left = left[self.sock.send(left[:16384]):]
+                continue
+            except blocked:
+                pass
+            try:
+                self._more("answers")
+            except blocked:
+                select.select([self.sock], [self.sock], [], 1)
+        self.sock.settimeout(TIMEOUT_SECS)
+
     def read(self, count):
         while len(self.buffer) < count:
             self._more(f"{count} octets")
@@ -72,6 +90,12 @@ class Client:
         assert line.endswith(b"\r"), f"a line without CR: {line!r}"
         assert b"\r" not in line[:-1], f"a CR inside a line: {line!r}"
         return line[:-1]
+
+    def some_lines(self, count):
+        while self.buffer.count(b"\r\n") < count:
+            self._more("a line")
+        *lines, self.buffer = self.buffer.split(b"\r\n", count)
+        return lines
 
     def _more(self, what):
         data = self.sock.recv(65536)
