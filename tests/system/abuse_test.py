@@ -115,7 +115,8 @@ def dropped():
         client.quit()
     grown = auth_memory(shared) - before
     print(f"# auth has {grown} KiB more after {ROUNDS} connections")
-    assert grown < (20000 if harness.SANITIZED else 512), f"{grown} KiB"
+    # A sanitizer keeps what was freed for a while, and finds by itself what was not.
+    assert harness.SANITIZED or grown < 512, f"{grown} KiB"
 
 
 @row("two users' conversations in turns, in one auth process: neither becomes the other")
