@@ -99,13 +99,19 @@ def auth_memory(where):
     return total
 
 
+def watched():
+    """Whether memory means something: only root may look into the processes, and a sanitizer keeps what was freed
+    for a while, and finds by itself what was not."""
+    return harness.ROOT and not harness.SANITIZED
+
+
 @row(f"{ROUNDS} connections dropped in the middle of every mechanism leave nothing behind in auth")
 def dropped():
     ways = [(mechanism, first, step) for mechanism, first in FIRST.items() if mechanism[:2] != "GS" for step in (0, 1)]
     ways += [("GSSAPI", None, 0), ("GS2-KRB5", None, 0)]
     before = None
     for count, (mechanism, first, step) in zip(range(ROUNDS + ROUNDS // 2), itertools.cycle(ways)):
-        if count == ROUNDS // 2:
+        if count == ROUNDS // 2 and watched():
             before = auth_memory(shared)
         client = shared.pop3()
         reach(client, mechanism, first, step)
@@ -113,10 +119,10 @@ def dropped():
     with shared.pop3() as client:
         proven(client, GOOD["PLAIN"])
         client.quit()
-    grown = auth_memory(shared) - before
-    print(f"# auth has {grown} KiB more after {ROUNDS} connections")
-    # A sanitizer keeps what was freed for a while, and finds by itself what was not.
-    assert harness.SANITIZED or grown < 512, f"{grown} KiB"
+    if watched():
+        grown = auth_memory(shared) - before
+        print(f"# auth has {grown} KiB more after {ROUNDS} connections")
+        assert grown < 512, f"{grown} KiB"
 
 
 @row("two users' conversations in turns, in one auth process: neither becomes the other")
