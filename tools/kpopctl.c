@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * kpopctl: the users of a kpopd and their passwords, from the command line; kpopctl(8).
+ * kpopctl: the users of a kpopd, their passwords and their mail, from the command line; kpopctl(8).
  */
 #include "tools/kpopctl.h"
 
@@ -11,51 +11,19 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "server/identity.h"
-#include "server/names.h"
 #include "tools/map.h"
-#include "tools/users.h"
+#include "tools/user.h"
 
-/* An option's short letter, or its number when it has none, is also its bit in struct command. */
-enum {
-	OPTION_FORMAT = 1,
-	OPTION_ITERATIONS,
-	OPTION_KEEP_GOING,
-	OPTION_KEEP_REALM,
-	OPTION_KEYS,
-	OPTION_NO_WRITE,
-	OPTION_PLAIN,
-	OPTION_REALM,
-	OPTION_REPLACE
-};
-#define BIT(option) (1u << (option))
-#define FORMS (BIT(OPTION_PLAIN) | BIT(OPTION_KEYS) | BIT(OPTION_ITERATIONS))
-#define IMPORTS                                                                                          \
-	(FORMS | BIT(OPTION_FORMAT) | BIT(OPTION_REALM) | BIT(OPTION_KEEP_REALM) | BIT(OPTION_REPLACE) | \
-	    BIT(OPTION_KEEP_GOING) | BIT(OPTION_NO_WRITE))
-
-/* A stored user may have a name that no client can mean any more. */
-enum operand { OPERAND_NONE = 0, OPERAND_USER, OPERAND_STORED, OPERAND_FILE };
-
-static const struct command {
-	const char *noun, *verb, *arguments, *help;
-	enum operand operand;
-	unsigned takes;
-	int (*run)(const struct config *config, const struct options *options);
-} commands[] = {
-    {"user", "add", "[-p] [--keys LIST] [--iterations N] NAME",
-	"add a user; the password is asked for, or a line of standard input", OPERAND_USER, FORMS, users_add},
-    {"user", "passwd", "[-p] [--keys LIST] [--iterations N] NAME", "change a user's password", OPERAND_USER,
-	FORMS, users_passwd},
-    {"user", "del", "NAME", "remove a user", OPERAND_STORED, 0, users_del},
-    {"user", "list", "", "list the users, each with what is stored", OPERAND_NONE, 0, users_list},
-    {"user", "show", "NAME", "say what is stored of a user, and what that is good for", OPERAND_STORED, 0,
-	users_show},
-    {"user", "import", "[OPTION...] FILE|-", "add users of another server's file", OPERAND_FILE, IMPORTS,
-	users_import},
+static const struct noun {
+	const char *name;
+	int (*main)(int argc, char **argv); /* gets all that was typed; returns the exit status */
+	kpopctl_usage_fn *usage;
+} nouns[] = {
+    {"user", user_main, user_usage},
+    {"map", map_main, map_usage},
 };
 
-#define COMMANDS_COUNT (sizeof(commands) / sizeof(commands[0]))
+#define NOUNS_COUNT (sizeof(nouns) / sizeof(nouns[0]))
 
 int kpopctl_fail(const char *format, ...)
 {
@@ -69,226 +37,89 @@ int kpopctl_fail(const char *format, ...)
 	return EXIT_FAILURE;
 }
 
-static void usage(FILE *out)
+static void print_usage(FILE *out, kpopctl_usage_fn *usage)
 {
-	for (size_t i = 0; i < COMMANDS_COUNT; i++)
-		fprintf(out, "%s kpopctl [-c FILE] %s %s%s%s\n            %s\n", i == 0 ? "usage:" : "      ",
-		    commands[i].noun, commands[i].verb, commands[i].arguments[0] != '\0' ? " " : "",
-		    commands[i].arguments, commands[i].help);
-	fputs(MAP_USAGE
-	    "  -c, --config FILE  the server's configuration (default " KPOPD_SYSCONFDIR
-	    "/kpopd/kpopd.conf)\n"
-	    "  -p, --plain        keep the password itself too, as CRAM-MD5 and APOP need it\n"
-	    "  --keys LIST        SCRAM keys to make, of SHA-1, SHA-256, SHA-512 (default: all)\n"
-	    "  --iterations N     for these keys (default: as most users have, at first 4096)\n"
-	    "  --format F         of the import: sasldb, dovecot, htpasswd (default: what it looks like)\n"
-	    "  --realm R          take only this realm's entries of a sasldb\n"
-	    "  --keep-realm       name the users of a sasldb NAME@REALM\n"
-	    "  --replace          import users who are there already, too\n"
-	    "  --keep-going       import what can be, whatever cannot\n"
-	    "  -n, --dry-run      only say what an import would do\n"
-	    "  -V, --version      print the version\n",
+	fputs("usage:\n", out);
+	usage(out);
+	fputs("  -c, --config FILE  the server's configuration (default " KPOPCTL_CONFIG ")\n"
+	      "  -V, --version      print the version\n",
 	    out);
 }
 
-static int misused(const char *why)
+int kpopctl_misused(kpopctl_usage_fn *usage)
 {
-	kpopctl_fail("%s", why);
-	exit(EX_USAGE);
+	print_usage(stderr, usage);
+	return EX_USAGE;
 }
 
-unsigned kpopctl_keys(const char *text)
+int kpopctl_help(kpopctl_usage_fn *usage)
 {
-	unsigned keys = 0;
-	enum scram_hash hash;
-	char name[16];
-
-	for (;; text++) {
-		size_t len = strcspn(text, ",");
-
-		if (len >= sizeof(name))
-			return 0;
-		memcpy(name, text, len);
-		name[len] = '\0';
-		if (scramkeys_find(strncmp(name, "SCRAM-", 6) == 0 ? name + 6 : name, &hash) < 0)
-			return 0;
-		keys |= 1u << hash;
-		text += len;
-		if (*text == '\0')
-			return keys;
-	}
+	print_usage(stdout, usage);
+	return EXIT_SUCCESS;
 }
 
-static uint32_t read_iterations(const char *text)
+int kpopctl_version(void)
 {
-	char *end;
-	unsigned long long count = strtoull(text, &end, 10);
-
-	if (text[0] < '0' || text[0] > '9' || *end != '\0' || count < SECRETS_ITERATIONS_COUNT ||
-	    count > SECRETS_ITERATIONS_MAX_COUNT)
-		misused("--iterations takes 4096 to 1000000");
-	return (uint32_t)count;
+	puts("kpopctl " KPOPD_VERSION);
+	return EXIT_SUCCESS;
 }
 
-static unsigned read_keys(const char *text)
+struct config *kpopctl_config(const char *path)
 {
-	unsigned keys = kpopctl_keys(text);
+	char why[1024];
+	struct config *config = config_read(path, why, sizeof(why));
 
-	if (keys == 0)
-		misused("--keys takes a list of SHA-1, SHA-256 and SHA-512, with commas between");
-	return keys;
+	if (config == NULL)
+		kpopctl_fail("%s", why);
+	return config;
 }
 
-static enum import_format read_format(const char *text)
+/* Options may stand anywhere, so the noun is the first word that is one, and no file's name. */
+static const struct noun *find_noun(int argc, char **argv)
 {
-	enum import_format format;
-
-	if (import_format_find(text, &format) < 0)
-		misused("--format takes sasldb, dovecot or htpasswd");
-	return format;
-}
-
-static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {"plain", no_argument, NULL, 'p'},
-    {"dry-run", no_argument, NULL, 'n'},
-    {"format", required_argument, NULL, OPTION_FORMAT},
-    {"iterations", required_argument, NULL, OPTION_ITERATIONS},
-    {"keep-going", no_argument, NULL, OPTION_KEEP_GOING},
-    {"keep-realm", no_argument, NULL, OPTION_KEEP_REALM},
-    {"keys", required_argument, NULL, OPTION_KEYS},
-    {"realm", required_argument, NULL, OPTION_REALM},
-    {"replace", no_argument, NULL, OPTION_REPLACE},
-    {NULL, 0, NULL, 0},
-};
-
-/* What was typed: the words, and which options are among them. */
-struct typed {
-	struct options options;
-	unsigned given;
-	char *words[3]; /* noun, verb, operand */
-	int word_count;
-};
-
-static unsigned take_common(int c, struct options *options)
-{
-	switch (c) {
-	case 'c':
-		options->config = optarg;
-		return 0;
-	case 'p':
-		options->forms.plain = true;
-		return BIT(OPTION_PLAIN);
-	case 'n':
-		options->import.dry_run = true;
-		return BIT(OPTION_NO_WRITE);
-	case OPTION_ITERATIONS:
-		options->forms.iterations = read_iterations(optarg);
-		break;
-	case OPTION_KEYS:
-		options->forms.keys = read_keys(optarg);
-		options->forms.chosen = true;
-		break;
-	case OPTION_FORMAT:
-		options->import.format = read_format(optarg);
-		break;
-	case OPTION_REALM:
-		options->import.realm = optarg;
-		break;
-	case OPTION_KEEP_REALM:
-		options->import.keep_realm = true;
-		break;
-	case OPTION_REPLACE:
-		options->import.replace = true;
-		break;
-	case OPTION_KEEP_GOING:
-		options->import.keep_going = true;
-		break;
-	}
-	return BIT(c);
-}
-
-static struct typed read_typed(int argc, char **argv)
-{
-	struct typed typed = {.options = {.config = KPOPD_SYSCONFDIR "/kpopd/kpopd.conf",
-				  .operand = "",
-				  .forms = {.keys = SECRETS_ALL_KEYS}}};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "c:pnhV", long_options, NULL)) != -1) {
-		switch (c) {
-		case 'V':
-			puts("kpopctl " KPOPD_VERSION);
-			exit(EXIT_SUCCESS);
-		case 'h':
-			usage(stdout);
-			exit(EXIT_SUCCESS);
-		case '?':
-			usage(stderr);
-			exit(EX_USAGE);
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0) {
+			i++;
+			continue;
 		}
-		typed.given |= take_common(c, &typed.options);
+		for (size_t n = 0; n < NOUNS_COUNT; n++)
+			if (strcmp(argv[i], nouns[n].name) == 0)
+				return &nouns[n];
 	}
-	for (; optind < argc; optind++, typed.word_count++)
-		if (typed.word_count < 3)
-			typed.words[typed.word_count] = argv[optind];
-	if (typed.word_count > 2)
-		typed.options.operand = typed.words[2];
-	return typed;
-}
-
-static const struct command *find(const struct typed *typed)
-{
-	for (size_t i = 0; typed->word_count >= 2 && i < COMMANDS_COUNT; i++)
-		if (strcmp(typed->words[0], commands[i].noun) == 0 &&
-		    strcmp(typed->words[1], commands[i].verb) == 0 &&
-		    typed->word_count == (commands[i].operand != OPERAND_NONE ? 3 : 2) &&
-		    (typed->given & ~commands[i].takes) == 0)
-			return &commands[i];
 	return NULL;
 }
 
-/* The server asks for users by their own names, whatever clients call them; so users are stored so. */
-static int take_user(const struct config *config, enum operand kind, const char **operand)
+static void all_usages(FILE *out)
 {
-	static char user[LIMIT_USER_OCTETS + 1];
-	const char *why, *name = *operand;
+	for (size_t n = 0; n < NOUNS_COUNT; n++)
+		nouns[n].usage(out);
+}
 
-	if (kind == OPERAND_STORED && identity_user_valid(name, strlen(name)) && users_stored(config, name))
-		return EXIT_SUCCESS;
-	if (names_canonical(config, name, strlen(name), user, &why) != 0)
-		return kpopctl_fail("%s cannot be a user's name: %s", name, why);
-	if (strcmp(user, name) != 0)
-		fprintf(stderr, "kpopctl: %s is the user %s\n", name, user);
-	*operand = user;
-	return EXIT_SUCCESS;
+/* Nothing is asked for but the program itself. */
+static int without_noun(int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"config", required_argument, NULL, 'c'},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {NULL, 0, NULL, 0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+		if (c == 'V')
+			return kpopctl_version();
+		if (c == 'h')
+			return kpopctl_help(all_usages);
+		if (c == '?')
+			break;
+	}
+	return kpopctl_misused(all_usages);
 }
 
 int main(int argc, char **argv)
 {
-	if (map_asked(argc, argv))
-		return map_main(argc, argv);
+	const struct noun *noun = find_noun(argc, argv);
 
-	struct typed typed = read_typed(argc, argv);
-	const struct command *command = find(&typed);
-	struct config *config;
-	char why[1024];
-	int status;
-
-	if (command == NULL) {
-		usage(stderr);
-		return EX_USAGE;
-	}
-	config = config_read(typed.options.config, why, sizeof(why));
-	if (config == NULL)
-		return kpopctl_fail("%s", why);
-	status = command->operand == OPERAND_USER || command->operand == OPERAND_STORED
-		     ? take_user(config, command->operand, &typed.options.operand)
-		     : EXIT_SUCCESS;
-	if (status == EXIT_SUCCESS)
-		status = command->run(config, &typed.options);
-	config_free(&config);
-	return status;
+	return noun != NULL ? noun->main(argc, argv) : without_noun(argc, argv);
 }

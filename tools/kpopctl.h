@@ -1,29 +1,30 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * kpopctl: what its commands share: what was typed, and how they complain.
+ * kpopctl: what its nouns share: how they complain, and what is the same in all of them.
  *
- * For the commands of kpopctl, each of which returns the exit status.
+ * A noun ("user", "map") is a row of the table in kpopctl.c: a main of its own, which gets all that was typed
+ * and returns the exit status, and a usage of its own.
  */
 #ifndef KPOPD_TOOLS_KPOPCTL_H
 #define KPOPD_TOOLS_KPOPCTL_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <stdio.h>
 
-#include "sasl/secrets.h"
 #include "server/config.h"
-#include "tools/import.h"
 
-struct options {
-	const char *config;
-	const char *operand; /* a user's name, checked, or a file; "" when the command takes none */
-	struct secrets_forms forms;
-	struct import_options import;
-};
+#define KPOPCTL_CONFIG KPOPD_SYSCONFDIR "/kpopd/kpopd.conf" /* without -c */
+
+/* Prints the commands of a noun, each a line that begins "       kpopctl [-c FILE] NOUN", and its options. */
+typedef void kpopctl_usage_fn(FILE *out);
 
 /* One line on standard error; EXIT_FAILURE. */
 int kpopctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The names of keys, "SHA-1,SHA-256", as bits. 0: not such names. */
-unsigned kpopctl_keys(const char *text);
+/* The usage on standard error, EX_USAGE; on standard output, EXIT_SUCCESS. */
+int kpopctl_misused(kpopctl_usage_fn *usage);
+int kpopctl_help(kpopctl_usage_fn *usage);
+/* Prints the version; EXIT_SUCCESS. */
+int kpopctl_version(void);
+/* The configuration of a server; NULL: the reason was told. */
+struct config *kpopctl_config(const char *path);
 
 #endif

@@ -150,21 +150,14 @@ static int run(const struct config *config, const struct map_query *query)
 	return status;
 }
 
-bool map_asked(int argc, char **argv)
+void map_usage(FILE *out)
 {
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0)
-			i++;
-		else if (argv[i][0] != '-')
-			return strcmp(argv[i], "map") == 0;
-	}
-	return false;
-}
-
-static int usage(FILE *out, int status)
-{
-	fputs("usage:\n" MAP_USAGE, out);
-	return status;
+	fputs("       kpopctl [-c FILE] map [--user NAME] [--indicator INDICATOR] [--from ADDRESS]\n"
+	      "               [--mechanism MECHANISM] PRINCIPAL\n"
+	      "            say whose maildrop a Kerberos principal opens, by which rule, and why\n"
+	      "       kpopctl [-c FILE] map --name NAME\n"
+	      "            say which user a client means by NAME\n",
+	    out);
 }
 
 /* false: one too many, or none of ours. */
@@ -213,24 +206,26 @@ int map_main(int argc, char **argv)
 	    {"mechanism", required_argument, NULL, 'm'},
 	    {"name", required_argument, NULL, 'n'},
 	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
 	    {NULL, 0, NULL, 0},
 	};
-	struct map_query query = {.config = KPOPD_SYSCONFDIR "/kpopd/kpopd.conf"};
+	struct map_query query = {.config = KPOPCTL_CONFIG};
 	struct config *config;
-	char why[1024];
 	int c;
 
-	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
 		if (c == 'h')
-			return usage(stdout, EXIT_SUCCESS);
+			return kpopctl_help(map_usage);
+		if (c == 'V')
+			return kpopctl_version();
 		if (!take_option(&query, c))
-			return usage(stderr, EX_USAGE);
+			return kpopctl_misused(map_usage);
 	}
 	if (!sound(&query, argc - optind, argv + optind))
-		return usage(stderr, EX_USAGE);
-	config = config_read(query.config, why, sizeof why);
+		return kpopctl_misused(map_usage);
+	config = kpopctl_config(query.config);
 	if (config == NULL)
-		return kpopctl_fail("%s", why);
+		return EXIT_FAILURE;
 	int status = run(config, &query);
 	config_free(&config);
 	return status;

@@ -12,6 +12,7 @@
 #include "sasl/credentials.h"
 #include "server/folders.h"
 #include "server/names.h"
+#include "tools/kpopctl.h"
 #include "tools/password.h"
 
 static int trouble(const struct config *config, const char *path)

@@ -5,7 +5,19 @@
 #ifndef KPOPD_TOOLS_USERS_H
 #define KPOPD_TOOLS_USERS_H
 
-#include "tools/kpopctl.h"
+#include <stdbool.h>
+
+#include "sasl/secrets.h"
+#include "server/config.h"
+#include "tools/import.h"
+
+/* What was typed. */
+struct options {
+	const char *config;
+	const char *operand; /* a user's name, checked, or a file; "" when the command takes none */
+	struct secrets_forms forms;
+	struct import_options import;
+};
 
 /* Whether there is a user of exactly this name. */
 bool users_stored(const struct config *config, const char *name);
