@@ -334,6 +334,7 @@ const char *config_path(const struct config *config, enum config_path which, cha
 	    [CONFIG_CHECK_DIR] = "check",
 	    [CONFIG_CHECK_KRB5_SNAPSHOT] = "check/krb5.conf",
 	    [CONFIG_INDEX_DIR] = "index",
+	    [CONFIG_HOMES_DIR] = "spool",
 	    [CONFIG_EMPTY_DIR] = "empty",
 	};
 	/* It fits: config_check_path leaves room behind every path. */

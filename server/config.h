@@ -77,7 +77,9 @@ struct config {
 	bool fold_case;
 
 	char *mail_root, *maildir; /* template under mail_root: %u %n %d; default "%u/Maildir" */
-	char *state_dir;           /* auth/ (secrets, replay cache, krb5.conf snapshot), index/, empty/ */
+	char *spool;               /* the same for mail in mbox files, instead of Maildirs; NULL: Maildirs */
+	char *state_dir;           /* auth/ (secrets, replay cache, krb5.conf snapshot), index/, spool/,
+				empty/ */
 	char *run_dir;             /* pid file */
 	char *pid_file;
 	char *front_user, *auth_user, *store_user, *checker_user; /* used when started as root */
@@ -144,6 +146,7 @@ enum config_path {
 	CONFIG_CHECK_DIR,
 	CONFIG_CHECK_KRB5_SNAPSHOT,
 	CONFIG_INDEX_DIR,
+	CONFIG_HOMES_DIR,
 	CONFIG_EMPTY_DIR
 };
 const char *config_path(const struct config *config, enum config_path which, char *path_r);

@@ -44,6 +44,7 @@ static const struct config_key keys[] = {
     STRING(hostname, NULL, config_check_hostname),
     STRING(mail_root, KPOPD_LOCALSTATEDIR "/lib/kpopd/mail", config_check_path),
     STRING(maildir, "%u/Maildir", config_check_template),
+    STRING(spool, NULL, config_check_template),
     STRING(state_dir, KPOPD_LOCALSTATEDIR "/lib/kpopd", config_check_path),
     STRING(run_dir, KPOPD_RUNSTATEDIR "/kpopd", config_check_path),
     STRING(pid_file, NULL, config_check_path),

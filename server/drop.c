@@ -82,13 +82,14 @@ static void log_refusal(const struct drop *drop, int err)
 enum drop_state drop_open(struct drop *drop, struct store *store, const struct config *config)
 {
 	char path[PATH_MAX];
+	struct maildrop_place place;
 	int err = MAILDROP_PERM;
 	if (drop->user[0] == '\0')
 		log_error("auth asked for a maildrop of no sound name: refused");
-	else if (identity_maildir(config->maildir, drop->user, path) < 0)
-		log_error("user=%s has no sound path by the template \"%s\"", drop->user, config->maildir);
+	else if (identity_place(config, drop->user, path, &place) < 0)
+		log_error("user=%s has no sound path by the template of kpopd.conf", drop->user);
 	else
-		err = maildrop_open(store, drop->user, path, &drop->maildrop);
+		err = maildrop_open(store, &place, &drop->maildrop);
 	if (err == MAILDROP_IN_USE && drop->tries++ < DROP_TRIES_COUNT)
 		return DROP_IN_USE;
 	if (err != MAILDROP_OK) {

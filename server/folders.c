@@ -98,6 +98,9 @@ int folders_make(const struct config *config, char *why_r, size_t size)
 	    make("state_dir", config_path(config, CONFIG_INDEX_DIR, path), 0700, config->store_user, why_r,
 		size) < 0)
 		return -1;
+	if (config->spool != NULL && make("state_dir", config_path(config, CONFIG_HOMES_DIR, path), 0700,
+					 config->store_user, why_r, size) < 0)
+		return -1;
 	/* Root's: what the checker reads there it cannot change. */
 	if (check_needed(config) &&
 	    make("state_dir", config_path(config, CONFIG_CHECK_DIR, path), 0755, NULL, why_r, size) < 0)

@@ -127,6 +127,15 @@ int identity_maildir(const char *maildir_template, const char *user, char *path_
 	return expansion.full || !path_valid(path_r) ? -1 : 0;
 }
 
+int identity_place(
+    const struct config *config, const char *user, char *path_r, struct maildrop_place *place_r)
+{
+	bool mbox = config->spool != NULL;
+	*place_r = (struct maildrop_place){
+	    .user = user, .path = path_r, .format = mbox ? MAILDROP_MBOX : MAILDROP_MAILDIR};
+	return identity_maildir(mbox ? config->spool : config->maildir, user, path_r);
+}
+
 bool identity_template_valid(const char *maildir_template)
 {
 	char path[PATH_MAX];

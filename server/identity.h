@@ -14,7 +14,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "server/config.h"
 #include "server/limits.h"
+#include "store/maildrop.h"
 
 /* Letters, digits and "._+-=@", not beginning with '.', '-' or '@'; no "..", at most one '@', nothing empty
  * round it. */
@@ -25,6 +27,12 @@ bool identity_user_valid(const char *name, size_t len);
  * "default"); user is valid. 0, or -1 when the result is no sound relative path. path_r is PATH_MAX octets.
  */
 int identity_maildir(const char *maildir_template, const char *user, char *path_r);
+/*
+ * Where the mail of user, who is valid, lies, and in what form, by spool or maildir of config. place_r points
+ * into path_r, which has PATH_MAX octets, and to user. 0 or -1, as identity_maildir.
+ */
+int identity_place(
+    const struct config *config, const char *user, char *path_r, struct maildrop_place *place_r);
 /* Whether a template can give sound paths at all; for the configuration's check. */
 bool identity_template_valid(const char *maildir_template);
 

@@ -100,7 +100,8 @@ static void session_main(void *arg, int leash)
 	struct msg msg;
 	int got;
 	outlive_signals();
-	child_keep((int[]){leash, server->door, server->config.mail_root}, 3);
+	child_keep((int[]){leash, server->door, server->config.mail_root, server->config.homes},
+	    server->config.homes < 0 ? 3 : 4);
 	if (sandbox_tighten(SANDBOX_STORE, why, sizeof why) < 0)
 		role_fail(why);
 	struct store *store = open_store(server);
@@ -128,7 +129,7 @@ void store_main(void *arg, int leash)
 {
 	const struct role *role = arg;
 	const struct config *config = role->config;
-	char why[WHY_OCTETS], index[PATH_MAX];
+	char why[WHY_OCTETS], index[PATH_MAX], homes[PATH_MAX];
 	role_begin("store");
 	outlive_signals();
 	struct server server = {.role = role, .door = role->doors->store[DOOR_SERVANT]};
@@ -139,16 +140,22 @@ void store_main(void *arg, int leash)
 		log_error("%s: %s", root < 0 ? config->mail_root : index, strerror(errno));
 		_exit(1);
 	}
+	config_path(config, CONFIG_HOMES_DIR, homes);
+	int homes_fd = config->spool == NULL ? -1 : open(homes, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (config->spool != NULL && homes_fd < 0)
+		role_fail("cannot open the directory of the spools' state");
 	/* "." is the index whether or not there is a chroot. */
-	server.config = (struct store_config){.mail_root = root, .index_dir = ".", .note = note};
+	server.config =
+	    (struct store_config){.mail_root = root, .homes = homes_fd, .index_dir = ".", .note = note};
 	read_boot_id(&server);
 	bool process = config->isolation == ISOLATION_PROCESS;
-	const struct sandbox_path paths[] = {{config->mail_root, SANDBOX_WRITE}, {index, SANDBOX_WRITE}};
+	const struct sandbox_path paths[] = {
+	    {config->mail_root, SANDBOX_WRITE}, {index, SANDBOX_WRITE}, {homes, SANDBOX_WRITE}};
 	struct sandbox sandbox = {.role = process ? SANDBOX_STORE_PARENT : SANDBOX_STORE,
 	    .user = config->store_user,
 	    .chroot_dir = index,
 	    .paths = paths,
-	    .path_count = sizeof paths / sizeof paths[0]};
+	    .path_count = config->spool != NULL ? 3 : 2};
 	if (sandbox_enter(&sandbox, why, sizeof why) < 0)
 		role_fail(why);
 	if (!process)

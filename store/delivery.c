@@ -6,14 +6,16 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "maildir.h"
+#include "beneath.h"
 #include "maildrop.h"
 #include "store.h"
 
@@ -41,13 +43,13 @@ static int give_to_owner_of(int dir, int fd)
 /* Opens a directory, making it when it is missing. -1 and errno. */
 static int make_dir(int parent, const char *name)
 {
-	int fd = maildir_open_beneath(parent, name, O_RDONLY | O_DIRECTORY, 0);
+	int fd = beneath_open(parent, name, O_RDONLY | O_DIRECTORY, 0);
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
 	bool made = mkdirat(parent, name, 0700) == 0;
 	if (!made && errno != EEXIST)
 		return -1;
-	fd = maildir_open_beneath(parent, name, O_RDONLY | O_DIRECTORY, 0);
+	fd = beneath_open(parent, name, O_RDONLY | O_DIRECTORY, 0);
 	if (fd >= 0 && made && (give_to_owner_of(parent, fd) != 0 || fsync(parent) != 0)) {
 		int error = errno;
 		close(fd);
@@ -112,8 +114,7 @@ static int open_file(struct delivery *delivery)
 {
 	for (int tries = 0; tries < NAME_TRIES_COUNT; tries++) {
 		make_name(delivery->name);
-		delivery->fd =
-		    maildir_open_beneath(delivery->tmp, delivery->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+		delivery->fd = beneath_open(delivery->tmp, delivery->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 		if (delivery->fd >= 0 || errno != EEXIST)
 			break;
 	}
@@ -138,20 +139,22 @@ static int begin(struct delivery *delivery, int root, const char *path)
 	return cur < 0 ? -1 : open_file(delivery);
 }
 
-int delivery_begin(struct store *store, const char *path, struct delivery **delivery_r)
+int delivery_begin(struct store *store, const struct maildrop_place *place, struct delivery **delivery_r)
 {
 	*delivery_r = NULL;
+	if (place->format != MAILDROP_MAILDIR)
+		return MAILDROP_PERM;
 	struct delivery *delivery = malloc(sizeof(*delivery));
 	if (delivery == NULL)
 		return MAILDROP_TEMP;
 	delivery->tmp = delivery->new = delivery->fd = -1;
 	delivery->len = 0;
 	delivery->failed = false;
-	if (begin(delivery, store->root, path) != 0) {
+	if (begin(delivery, store->root, place->path) != 0) {
 		int error = errno;
-		store_note(store, "%s: cannot deliver: %s", path, strerror(error));
+		store_note(store, "%s: cannot deliver: %s", place->path, strerror(error));
 		delivery_abort(&delivery);
-		int rc = maildir_error(error);
+		int rc = beneath_error(error);
 		return rc == MAILDROP_PERM ? rc : MAILDROP_TEMP;
 	}
 	*delivery_r = delivery;

@@ -18,7 +18,6 @@ struct expunge {
 	size_t len;
 	uint32_t next; /* idx where the next batch begins */
 	uint32_t batch_count;
-	bool touched[MAILDIR_PARTS];
 	bool failed;
 	uint32_t *gone; /* UIDs of what is no longer there */
 	uint32_t gone_count;
@@ -57,16 +56,10 @@ static int collect(void *arg, uint32_t idx, const struct record *record)
 }
 
 /* Removes one message if it is there as the index knows it. MAILDROP_GONE: it is not. */
-static int remove_message(struct expunge *expunge, struct found *found)
+static int remove_message(struct maildrop *maildrop, struct found *found)
 {
-	struct maildrop *maildrop = expunge->maildrop;
-	int rc = MAILDROP_GONE;
 	for (int tries = 0; tries < UNLINK_TRIES_COUNT; tries++) {
-		rc = maildir_same(&maildrop->maildir, &found->record);
-		if (rc == MAILDROP_OK)
-			rc = maildir_unlink(&maildrop->maildir, &found->record);
-		if (rc == MAILDROP_OK)
-			expunge->touched[found->record.part] = true;
+		int rc = maildrop->mailbox->ops->remove(maildrop->mailbox, &found->record);
 		if (rc != MAILDROP_GONE)
 			return rc;
 		/* Another program may have renamed it. */
@@ -81,35 +74,18 @@ static void remove_batch(struct expunge *expunge)
 {
 	for (uint32_t i = 0; i < expunge->batch_count; i++) {
 		struct found *found = &expunge->batch[i];
-		int rc = remove_message(expunge, found);
+		int rc = remove_message(expunge->maildrop, found);
 		if (rc == MAILDROP_OK || rc == MAILDROP_GONE) {
 			expunge->gone[expunge->gone_count++] = found->record.uid;
 			expunge->gone_octets += found->record.octets;
 			continue;
 		}
 		if (!expunge->failed)
-			store_note(expunge->maildrop->store, "%s/%.*s: cannot be removed: %s",
-			    maildir_part_name(found->record.part), found->record.name_len, found->record.name,
-			    strerror(errno));
+			store_note(expunge->maildrop->store, "%.*s: cannot be removed: %s",
+			    found->record.name_len, found->record.name, strerror(errno));
 		expunge->failed = true;
 	}
 	expunge->batch_count = 0;
-}
-
-/* Once for each directory: a second fsync after a failed one would say yes to what is lost. */
-static void sync_parts(struct expunge *expunge)
-{
-	for (int part = 0; part < MAILDIR_PARTS; part++) {
-		int fd;
-		if (!expunge->touched[part])
-			continue;
-		if (maildir_part(&expunge->maildrop->maildir, (enum maildir_part)part, &fd) != MAILDROP_OK ||
-		    fsync(fd) != 0) {
-			store_note(expunge->maildrop->store, "%s: removal is not safe on disk: %s",
-			    maildir_part_name((enum maildir_part)part), strerror(errno));
-			expunge->failed = true;
-		}
-	}
 }
 
 static void update_index(struct expunge *expunge)
@@ -147,7 +123,9 @@ static int run(struct expunge *expunge, uint32_t wanted)
 			break;
 		}
 	}
-	sync_parts(expunge);
+	struct mailbox *mailbox = expunge->maildrop->mailbox;
+	if (mailbox->ops->finish(mailbox) != MAILDROP_OK)
+		expunge->failed = true;
 	update_index(expunge);
 	return expunge->failed ? MAILDROP_TEMP : MAILDROP_OK;
 }

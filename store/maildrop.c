@@ -11,7 +11,6 @@
 
 #include "snapshot.h"
 #include "sync.h"
-#include "wire.h"
 
 #define NOTE_OCTETS 512u
 #define OPEN_TRIES_COUNT 4
@@ -33,6 +32,12 @@ void store_note(const struct store *store, const char *format, ...)
 	errno = error;
 }
 
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
 int store_open(struct store **store_r, const struct store_config *config)
 {
 	*store_r = NULL;
@@ -42,9 +47,10 @@ int store_open(struct store **store_r, const struct store_config *config)
 	store->note = config->note;
 	store->note_arg = config->note_arg;
 	store->root = fcntl(config->mail_root, F_DUPFD_CLOEXEC, 0);
-	if (store->root < 0) {
+	store->homes = config->homes < 0 ? -1 : fcntl(config->homes, F_DUPFD_CLOEXEC, 0);
+	if (store->root < 0 || (config->homes >= 0 && store->homes < 0)) {
 		int rc = errno == EBADF ? MAILDROP_PERM : MAILDROP_TEMP;
-		free(store);
+		store_close(&store);
 		return rc;
 	}
 	if (config->index_dir == NULL || index_open(&store->index, store, config) != INDEX_OK)
@@ -58,21 +64,21 @@ void store_close(struct store **store)
 	if (*store == NULL)
 		return;
 	index_close(&(*store)->index);
-	close((*store)->root);
+	close_fd((*store)->root);
+	close_fd((*store)->homes);
 	free(*store);
 	*store = NULL;
 }
 
-/* A Maildir is there: lock it, then bring the index up to date. */
+/* A mailbox is there: lock it, then bring the index up to date. */
 static int begin(struct maildrop *maildrop)
 {
-	int rc = maildir_lock(&maildrop->maildir);
+	int rc = lock_take(&maildrop->lock, maildrop->mailbox->home);
 	if (rc != MAILDROP_OK)
 		return rc;
 	maildrop->env = index_take(maildrop->store->index, maildrop->user);
 	const struct sync sync = {
-	    .store = maildrop->store,
-	    .maildir = &maildrop->maildir,
+	    .mailbox = maildrop->mailbox,
 	    .env = maildrop->env,
 	    .user = maildrop->user,
 	};
@@ -81,10 +87,10 @@ static int begin(struct maildrop *maildrop)
 	return rc == MAILDROP_GONE ? MAILDROP_TEMP : rc;
 }
 
-int maildrop_open(struct store *store, const char *user, const char *path, struct maildrop **maildrop_r)
+int maildrop_open(struct store *store, const struct maildrop_place *place, struct maildrop **maildrop_r)
 {
 	*maildrop_r = NULL;
-	size_t len = strlen(user);
+	size_t len = strlen(place->user);
 	if (len == 0 || len > RECORD_USER_OCTETS)
 		return MAILDROP_PERM;
 	struct maildrop *maildrop = calloc(1, sizeof(*maildrop));
@@ -92,8 +98,9 @@ int maildrop_open(struct store *store, const char *user, const char *path, struc
 		return MAILDROP_TEMP;
 	maildrop->store = store;
 	maildrop->hint_uid = 1;
-	memcpy(maildrop->user, user, len + 1);
-	int rc = maildir_open(store->root, path, &maildrop->maildir);
+	maildrop->lock.fd = -1;
+	memcpy(maildrop->user, place->user, len + 1);
+	int rc = mailbox_open(store, place, &maildrop->mailbox);
 	if (rc == MAILDROP_OK)
 		rc = begin(maildrop);
 	else if (rc == MAILDROP_GONE)
@@ -114,7 +121,8 @@ void maildrop_close(struct maildrop **maildrop)
 	table_clear(&gone->table);
 	table_clear(&gone->names);
 	free(gone->uids);
-	maildir_close(&gone->maildir);
+	lock_drop(&gone->lock);
+	mailbox_close(&gone->mailbox);
 	free(gone);
 }
 
@@ -155,59 +163,25 @@ int maildrop_list(struct maildrop *maildrop, uint32_t idx, uint32_t count, maild
 	return snapshot_walk(maildrop, idx, list_one, &listing);
 }
 
-/* Opens the message wherever it is by now. */
-static int open_message(struct maildrop *maildrop, struct found *found, int *fd_r, struct stat *st_r)
-{
-	int rc = MAILDROP_GONE;
-	for (int tries = 0; tries < OPEN_TRIES_COUNT; tries++) {
-		rc = maildir_message(&maildrop->maildir, &found->record, fd_r, st_r);
-		if (rc != MAILDROP_GONE)
-			break;
-		rc = snapshot_relook(maildrop, found);
-		if (rc != MAILDROP_OK)
-			break;
-		rc = MAILDROP_GONE;
-	}
-	/* What lies there now is no message. */
-	return rc == MAILDROP_PERM ? MAILDROP_GONE : rc;
-}
-
-/* Whether the file is still as long on the wire as was announced. */
-static bool as_announced(const struct record *record, int fd, const struct stat *st)
-{
-	if ((uint64_t)st->st_size != record->length)
-		return false;
-	if (st->st_ino == record->inode && maildir_nsecs(st->st_mtim) == record->mtime_nsecs)
-		return true;
-	struct record now = *record;
-	return maildir_measure(fd, st, &now) == MAILDROP_OK && now.octets == record->octets &&
-	       now.flags == record->flags;
-}
-
 int maildrop_fetch(struct maildrop *maildrop, uint32_t idx, struct maildrop_message *message_r)
 {
+	struct mailbox *mailbox = maildrop->mailbox;
 	struct found found;
-	struct stat st;
-	int fd;
 	if (maildrop->ended)
 		return MAILDROP_TEMP;
 	int rc = snapshot_get(maildrop, idx, &found);
-	if (rc == MAILDROP_OK)
-		rc = open_message(maildrop, &found, &fd, &st);
 	if (rc != MAILDROP_OK)
 		return rc;
-	if (!as_announced(&found.record, fd, &st)) {
-		close(fd);
-		store_note(maildrop->store, "%s/%.*s: changed since it was counted",
-		    maildir_part_name(found.record.part), found.record.name_len, found.record.name);
-		snapshot_forget(maildrop);
-		return MAILDROP_TEMP;
+	for (int tries = 0; tries < OPEN_TRIES_COUNT; tries++) {
+		rc = mailbox->ops->fetch(mailbox, &found.record, message_r);
+		if (rc == MAILDROP_TEMP)
+			snapshot_forget(maildrop);
+		if (rc != MAILDROP_GONE)
+			return rc;
+		/* Another program may have renamed it. */
+		rc = snapshot_relook(maildrop, &found);
+		if (rc != MAILDROP_OK)
+			return rc == MAILDROP_PERM ? MAILDROP_GONE : rc;
 	}
-	*message_r = (struct maildrop_message){
-	    .fd = fd,
-	    .length = found.record.length,
-	    .octets = found.record.octets,
-	    .flags = found.record.flags,
-	};
-	return MAILDROP_OK;
+	return MAILDROP_GONE;
 }

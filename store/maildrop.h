@@ -2,8 +2,8 @@
 /*
  * maildrop: one user's mail as POP3 sees it: locked, numbered, unchanging while it is open.
  *
- * For the store role and kpop-deliver. The mail itself lies in a Maildir, where others deliver and
- * rename; an LMDB index remembers sizes, UIDs and UIDLs so that a login with nothing new reads no
+ * For the store role and the tools. The mail itself lies in a Maildir or another mailbox, where others
+ * deliver and rename; an LMDB index remembers sizes, UIDs and UIDLs so that a login with nothing new reads no
  * directory. The index is a cache: when it is lost or broken it is set aside and rebuilt, and no
  * client notices, because a UIDL is derived from the message's own name (RFC 1939 section 7).
  *
@@ -38,6 +38,8 @@ struct store_config {
 	int mail_root;         /* directory descriptor; the store duplicates it */
 	const char *index_dir; /* path, as this process sees it, of an existing directory of our own;
 				  NULL: no index, every session scans (and says so in a note) */
+	int homes; /* directory descriptor, duplicated: where formats whose mail lies in no directory of its
+		      own keep what we keep beside it, USER/ each; -1: nowhere */
 	const char *boot_id; /* names this boot of the machine; NULL: /proc/sys/kernel/random/boot_id is read,
 				and where that cannot be the index syncs its commits */
 	size_t index_map_octets; /* first size of an environment's map, which grows; 0: a default */
@@ -53,13 +55,25 @@ struct store;
 int store_open(struct store **store_r, const struct store_config *config); /* MAILDROP_TEMP, _PERM */
 void store_close(struct store **store);
 
+/* In what form the mail lies there. */
+enum maildrop_format {
+	MAILDROP_MAILDIR = 0,
+	MAILDROP_MBOX, /* one file, "From " lines between the messages */
+};
+
+/* Whose maildrop, and where. */
+struct maildrop_place {
+	const char *user; /* the index key, NUL-terminated, at most 255 octets */
+	const char *path; /* beneath the mail root */
+	enum maildrop_format format;
+};
+
 struct maildrop;
 /*
- * Locks the maildrop of user, whose Maildir is at path beneath the mail root, and takes the snapshot
- * that the session's message numbers stand for. user is the index key, NUL-terminated, at most 255
- * octets. MAILDROP_IN_USE, _TEMP, _PERM.
+ * Locks the maildrop at place, and takes the snapshot that the session's message numbers stand for.
+ * MAILDROP_IN_USE, _TEMP, _PERM.
  */
-int maildrop_open(struct store *store, const char *user, const char *path, struct maildrop **maildrop_r);
+int maildrop_open(struct store *store, const struct maildrop_place *place, struct maildrop **maildrop_r);
 /* Releases the lock. Never deletes. */
 void maildrop_close(struct maildrop **maildrop);
 
@@ -97,11 +111,12 @@ int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len
 
 /*
  * Delivery: begin, write in pieces, then commit or abort. The message is in new/ and safe on disk
- * (file and directory synced) when commit returns 0. The Maildir is created when missing.
+ * (file and directory synced) when commit returns 0. A Maildir is created when missing.
  */
 struct delivery;
-int delivery_begin(struct store *store, const char *path, struct delivery **delivery_r); /* _TEMP, _PERM */
-int delivery_write(struct delivery *delivery, const void *buf, size_t len);              /* _TEMP */
+int delivery_begin(
+    struct store *store, const struct maildrop_place *place, struct delivery **delivery_r); /* _TEMP, _PERM */
+int delivery_write(struct delivery *delivery, const void *buf, size_t len);                 /* _TEMP */
 int delivery_commit(struct delivery **delivery); /* _TEMP; ends the delivery either way */
 void delivery_abort(struct delivery **delivery); /* leaves nothing behind */
 

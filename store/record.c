@@ -7,24 +7,24 @@
 #include "wire.h"
 
 /* Changes whenever the octets below do; an index of another format is damaged to us, and rebuilt. */
-#define FORMAT 1u
+#define FORMAT 2u
 
 /* The octets of the two kinds of value, in host order: an index never leaves its host. */
 struct drop_octets {
 	uint64_t check;
 	uint32_t format, next_uid, count, trusted;
 	uint64_t generation, octets;
-	struct dir_state parts[MAILDIR_PARTS];
+	struct part_state parts[MAILBOX_PARTS];
 };
 struct record_octets {
 	uint64_t check;
-	uint64_t octets, length, inode;
+	uint64_t octets, length, inode, offset;
 	int64_t mtime_nsecs;
 	uint8_t flags, part, name_len, uidl_len;
 	uint32_t format;
 };
-_Static_assert(sizeof(struct drop_octets) == 104, "no padding");
-_Static_assert(sizeof(struct record_octets) == 48, "no padding");
+_Static_assert(sizeof(struct drop_octets) == 120, "no padding");
+_Static_assert(sizeof(struct record_octets) == 56, "no padding");
 _Static_assert(sizeof(struct drop_octets) <= RECORD_VALUE_OCTETS, "room for either");
 _Static_assert(
     sizeof(struct record_octets) <= RECORD_VALUE_OCTETS - RECORD_NAME_OCTETS - MAILDROP_UIDL_OCTETS,
@@ -124,6 +124,7 @@ size_t record_encode(const struct record *record, const uint8_t *key, size_t key
 	    .octets = record->octets,
 	    .length = record->length,
 	    .inode = record->inode,
+	    .offset = record->offset,
 	    .mtime_nsecs = record->mtime_nsecs,
 	    .flags = record->flags,
 	    .part = record->part,
@@ -152,7 +153,7 @@ static bool sensible(const struct record *record)
 {
 	const char *uidl = record->uidl_len > 0 ? record->uidl : record->name;
 	size_t uidl_len = record->uidl_len > 0 ? record->uidl_len : record->unique_len;
-	return record->uid > 0 && record->part < MAILDIR_PARTS &&
+	return record->uid > 0 && record->part < MAILBOX_PARTS &&
 	       (record->flags & ~(unsigned)(WIRE_CRLF | WIRE_NODOTS)) == 0 &&
 	       record->octets >= record->length && name_valid(record->name, record->name_len) &&
 	       uidl_valid(uidl, uidl_len);
@@ -172,6 +173,7 @@ bool record_decode(struct record *record_r, const uint8_t *key, size_t key_len, 
 	    .octets = octets.octets,
 	    .length = octets.length,
 	    .inode = octets.inode,
+	    .offset = octets.offset,
 	    .mtime_nsecs = octets.mtime_nsecs,
 	    .name = text,
 	    .uidl = text + octets.name_len,

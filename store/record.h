@@ -15,12 +15,15 @@
 
 #include "maildrop.h"
 
-enum maildir_part { MAILDIR_NEW = 0, MAILDIR_CUR, MAILDIR_PARTS };
+/* The places within a mailbox: a Maildir's directories; an mbox has only the first. */
+enum { MAILBOX_PARTS = 2 };
+enum maildir_part { MAILDIR_NEW = 0, MAILDIR_CUR };
 
-/* A directory as stat saw it; all zero when there is none. */
-struct dir_state {
+/* A directory or file as stat saw it; all zero when there is none. */
+struct part_state {
 	uint64_t device, inode;
 	int64_t mtime_nsecs, ctime_nsecs;
+	uint64_t length; /* of a file; 0 for a directory */
 };
 
 /* What is known of a maildrop as a whole. */
@@ -29,19 +32,20 @@ struct drop {
 	uint64_t octets;
 	uint32_t next_uid;
 	uint32_t count;
-	bool trusted; /* equal directory states mean that nothing has changed */
-	struct dir_state parts[MAILDIR_PARTS];
+	bool trusted; /* equal states mean that nothing has changed */
+	struct part_state parts[MAILBOX_PARTS];
 };
 
 /* What is known of a message. */
 struct record {
 	uint64_t octets, length, inode;
+	uint64_t offset; /* where in the file the message begins */
 	int64_t mtime_nsecs;
 	const char *name; /* not NUL-terminated; lives as long as the place it came from */
 	const char *uidl;
 	uint32_t uid;
 	uint8_t flags;      /* WIRE_ */
-	uint8_t part;       /* enum maildir_part */
+	uint8_t part;       /* below MAILBOX_PARTS */
 	uint8_t name_len;   /* a file name has 1 to 255 octets */
 	uint8_t unique_len; /* the name's unique part, as uidl.h says */
 	uint8_t uidl_len;   /* 0: the UIDL is the unique part of the name */

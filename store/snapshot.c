@@ -119,7 +119,8 @@ static bool rename_found(struct maildrop *maildrop, struct found *found)
 	if (message == NULL)
 		return false;
 	struct record record = message->record;
-	if (record.part == found->record.part && record.name_len == found->record.name_len &&
+	if (record.part == found->record.part && record.offset == found->record.offset &&
+	    record.name_len == found->record.name_len &&
 	    memcmp(record.name, found->record.name, record.name_len) == 0)
 		return false;
 	char uidl[MAILDROP_UIDL_OCTETS];
@@ -129,6 +130,7 @@ static bool rename_found(struct maildrop *maildrop, struct found *found)
 	renamed.name_len = record.name_len;
 	renamed.unique_len = record.unique_len;
 	renamed.part = record.part;
+	renamed.offset = record.offset;
 	renamed.uidl = uidl;
 	found_set(found, &renamed);
 	return true;
@@ -139,13 +141,13 @@ int snapshot_relook(struct maildrop *maildrop, struct found *found)
 	/* When an IMAP client has renamed a thousand files, one scan serves them all. */
 	if (rename_found(maildrop, found))
 		return MAILDROP_OK;
-	struct dir_state states[MAILDIR_PARTS];
-	int rc = maildir_state(&maildrop->maildir, states);
+	struct part_state states[MAILBOX_PARTS];
+	struct mailbox *mailbox = maildrop->mailbox;
+	int rc = mailbox->ops->state(mailbox, states);
 	if (rc == MAILDROP_OK && memcmp(states, maildrop->names_states, sizeof(states)) == 0)
 		return MAILDROP_GONE;
 	if (rc == MAILDROP_OK)
-		rc =
-		    table_scan(&maildrop->names, maildrop->store, &maildrop->maildir, maildrop->names_states);
+		rc = table_scan(&maildrop->names, mailbox, maildrop->names_states);
 	if (rc != MAILDROP_OK)
 		return rc;
 	return rename_found(maildrop, found) ? MAILDROP_OK : MAILDROP_GONE;

@@ -9,13 +9,14 @@
 #define KPOPD_STORE_SNAPSHOT_H
 
 #include "index.h"
-#include "maildir.h"
-#include "maildrop.h"
+#include "lock.h"
+#include "mailbox.h"
 #include "table.h"
 
 struct maildrop {
 	struct store *store;
-	struct maildir maildir;
+	struct mailbox *mailbox; /* NULL: there is none, the maildrop is empty */
+	struct lock lock;
 	struct index_env *env; /* NULL: no index */
 	struct drop drop;
 	struct table table; /* the messages, when they are not in the index */
@@ -23,8 +24,8 @@ struct maildrop {
 	bool ended;                  /* expunged: nothing more to do */
 	uint32_t *uids;              /* by idx, once somebody jumps about */
 	uint32_t hint_idx, hint_uid; /* no message from hint_idx on has a lower UID */
-	struct table names;          /* the Maildir as it is now, once a message was not where it should be */
-	struct dir_state names_states[MAILDIR_PARTS];
+	struct table names;          /* the mailbox as it is now, once a message was not where it should be */
+	struct part_state names_states[MAILBOX_PARTS];
 	char user[RECORD_USER_OCTETS + 1];
 };
 

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "beneath.h"
 #include "uidl.h"
 
 /*
@@ -31,17 +32,17 @@ static int64_t now_nsecs(void)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
-	return maildir_nsecs(now);
+	return beneath_nsecs(now);
 }
 
-static bool same_states(const struct dir_state *a, const struct dir_state *b)
+static bool same_states(const struct part_state *a, const struct part_state *b)
 {
-	return memcmp(a, b, sizeof(*a) * MAILDIR_PARTS) == 0;
+	return memcmp(a, b, sizeof(*a) * MAILBOX_PARTS) == 0;
 }
 
-static bool settled(const struct dir_state *states, int64_t scanned_at)
+static bool settled(const struct part_state *states, int64_t scanned_at)
 {
-	for (int part = 0; part < MAILDIR_PARTS; part++)
+	for (int part = 0; part < MAILBOX_PARTS; part++)
 		if (states[part].mtime_nsecs > scanned_at - GRAIN_NSECS ||
 		    states[part].ctime_nsecs > scanned_at - GRAIN_NSECS)
 			return false;
@@ -129,31 +130,20 @@ static int by_arrival(const void *a_pointer, const void *b_pointer)
 	return uidl_order(a->name, a->name_len, b->name, b->name_len);
 }
 
-/* Opens and counts one new message. What cannot be one is dropped; MAILDROP_TEMP only for trouble of our own.
- */
+/* Counts one new message. What cannot be one is dropped; MAILDROP_TEMP only for trouble of our own. */
 static int measure(struct run *run, struct message *message)
 {
-	struct record *record = &message->record;
-	struct stat st;
-	int fd;
-	int rc = maildir_message(run->sync->maildir, record, &fd, &st);
+	struct mailbox *mailbox = run->sync->mailbox;
+	int rc = mailbox->ops->measure(mailbox, &message->record);
 	if (rc == MAILDROP_OK) {
-		rc = maildir_measure(fd, &st, record);
-		close(fd);
-		if (rc == MAILDROP_OK) {
-			message->state = MESSAGE_MEASURED;
-			return MAILDROP_OK;
-		}
-		table_note(run->now, run->sync->store, record, "cannot be read whole; left out for now");
-	} else if (rc == MAILDROP_TEMP) {
-		return MAILDROP_TEMP;
-	} else if (rc == MAILDROP_PERM) {
-		table_note(run->now, run->sync->store, record, "not a file of the Maildir's owner; left out");
+		message->state = MESSAGE_MEASURED;
+	} else if (rc == MAILDROP_GONE) {
+		message->state = MESSAGE_DROPPED;
+		/* What is wrong with it may be mended without a change of the directory. */
+		run->now->partial = true;
+		rc = MAILDROP_OK;
 	}
-	message->state = MESSAGE_DROPPED;
-	/* What is wrong with it may be mended without a change of the directory. */
-	run->now->partial = true;
-	return MAILDROP_OK;
+	return rc;
 }
 
 /* Measures the new messages in order of arrival and numbers them. */
@@ -257,7 +247,7 @@ static bool name_new(struct table *table)
 	return true;
 }
 
-static void sum_up(struct run *run, const struct dir_state *states, int64_t scanned_at)
+static void sum_up(struct run *run, const struct part_state *states, int64_t scanned_at)
 {
 	run->drop.count = run->now->count;
 	run->drop.octets = 0;
@@ -311,10 +301,10 @@ static int build(struct run *run)
 
 int sync_maildrop(const struct sync *sync, struct drop *drop_r, bool *indexed_r, struct table *table_r)
 {
-	struct dir_state states[MAILDIR_PARTS];
+	struct part_state states[MAILBOX_PARTS];
 	struct run run = {.sync = sync, .now = table_r};
 	*indexed_r = false;
-	int rc = maildir_state(sync->maildir, states);
+	int rc = sync->mailbox->ops->state(sync->mailbox, states);
 	if (rc != MAILDROP_OK)
 		return rc;
 	int found = sync->env == NULL ? INDEX_NONE : index_drop(sync->env, sync->user, &run.drop);
@@ -326,7 +316,7 @@ int sync_maildrop(const struct sync *sync, struct drop *drop_r, bool *indexed_r,
 	struct drop before = run.drop;
 	load(&run, found);
 	int64_t scanned_at = now_nsecs();
-	rc = table_scan(table_r, sync->store, sync->maildir, states);
+	rc = table_scan(table_r, sync->mailbox, states);
 	if (rc == MAILDROP_OK)
 		rc = build(&run);
 	if (rc == MAILDROP_OK) {

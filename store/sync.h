@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * sync: brings what the index knows of a maildrop up to date with what lies in its Maildir.
+ * sync: brings what the index knows of a maildrop up to date with what lies in its mailbox.
  */
 #ifndef KPOPD_STORE_SYNC_H
 #define KPOPD_STORE_SYNC_H
 
 #include "index.h"
-#include "maildir.h"
+#include "mailbox.h"
 #include "table.h"
 
 struct sync {
-	const struct store *store;
-	struct maildir *maildir;
+	struct mailbox *mailbox;
 	struct index_env *env; /* NULL: no index */
 	const char *user;
 };

@@ -143,61 +143,14 @@ const struct message *table_find(const struct table *table, const struct record 
 	return found;
 }
 
-void table_note(struct table *table, const struct store *store, const struct record *record, const char *what)
+static int add_found(void *arg, const struct record *record)
 {
-	if (++table->notes_count > NOTES_COUNT)
-		return;
-	store_note(store, "%s/%.*s: %s%s", maildir_part_name(record->part), record->name_len, record->name,
-	    what, table->notes_count == NOTES_COUNT ? " (and perhaps more)" : "");
-}
-
-static int scan_entry(
-    struct table *table, const struct store *store, const struct dirent *entry, enum maildir_part part)
-{
-	size_t len = strlen(entry->d_name);
-	if (entry->d_name[0] == '.' || len > RECORD_NAME_OCTETS)
-		return MAILDROP_OK;
-	struct record record = {
-	    .name = entry->d_name,
-	    .name_len = (uint8_t)len,
-	    .unique_len = (uint8_t)uidl_unique_len(entry->d_name, len),
-	    .part = (uint8_t)part,
-	    .inode = entry->d_ino,
-	};
-	if (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN) {
-		table_note(table, store, &record, "not a file; left out");
-		return MAILDROP_OK;
-	}
+	struct table *table = arg;
 	if (table->count == TABLE_MESSAGES_COUNT) {
 		table->partial = true;
 		return MAILDROP_OK;
 	}
-	return table_add(table, &record, MESSAGE_NEW) ? MAILDROP_OK : MAILDROP_TEMP;
-}
-
-static int scan_part(
-    struct table *table, const struct store *store, struct maildir *maildir, enum maildir_part part)
-{
-	int dir;
-	int rc = maildir_part(maildir, part, &dir);
-	if (rc != MAILDROP_OK)
-		return rc == MAILDROP_GONE ? MAILDROP_OK : rc;
-	/* A description of its own: the scan's position must not be the maildrop's. */
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *scan = fd < 0 ? NULL : fdopendir(fd);
-	if (scan == NULL) {
-		rc = maildir_error(errno);
-		if (fd >= 0)
-			close(fd);
-		return rc == MAILDROP_GONE ? MAILDROP_OK : rc;
-	}
-	const struct dirent *entry;
-	while (rc == MAILDROP_OK && (errno = 0, entry = readdir(scan)) != NULL)
-		rc = scan_entry(table, store, entry, part);
-	if (rc == MAILDROP_OK && errno != 0)
-		rc = MAILDROP_TEMP;
-	closedir(scan);
-	return rc;
+	return table_add(table, record, MESSAGE_NEW) ? MAILDROP_OK : MAILDROP_TEMP;
 }
 
 /* A file that moved from new/ to cur/, or was renamed, during the scan may have been seen twice. */
@@ -217,20 +170,16 @@ static void drop_twice_seen(struct table *table)
 	table->count = kept;
 }
 
-int table_scan(struct table *table, const struct store *store, struct maildir *maildir,
-    struct dir_state states_r[MAILDIR_PARTS])
+int table_scan(struct table *table, struct mailbox *mailbox, struct part_state states_r[MAILBOX_PARTS])
 {
-	struct dir_state after[MAILDIR_PARTS];
+	struct part_state after[MAILBOX_PARTS];
 	for (int tries = 0; tries < SCAN_TRIES_COUNT; tries++) {
-		unsigned notes_count = table->notes_count;
 		table_clear(table);
-		table->notes_count = notes_count;
-		int rc = maildir_state(maildir, states_r);
-		/* new/ first: what moves to cur/ meanwhile is then seen there. */
-		for (int part = 0; rc == MAILDROP_OK && part < MAILDIR_PARTS; part++)
-			rc = scan_part(table, store, maildir, (enum maildir_part)part);
+		int rc = mailbox->ops->state(mailbox, states_r);
 		if (rc == MAILDROP_OK)
-			rc = maildir_state(maildir, after);
+			rc = mailbox->ops->scan(mailbox, add_found, table);
+		if (rc == MAILDROP_OK)
+			rc = mailbox->ops->state(mailbox, after);
 		if (rc != MAILDROP_OK)
 			return rc;
 		if (memcmp(states_r, after, sizeof(after)) == 0)

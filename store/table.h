@@ -11,9 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "maildir.h"
-#include "record.h"
-#include "store.h"
+#include "mailbox.h"
 
 /* A directory may hold more than a session may see; beyond this it is not even read. */
 #define TABLE_MESSAGES_COUNT (2u * MAILDROP_MESSAGES_COUNT)
@@ -36,7 +34,6 @@ struct table {
 	uint32_t count, size;
 	struct text_block *text; /* where names and UIDLs lie */
 	bool partial;            /* something was left out that may be seen next time */
-	unsigned notes_count;
 };
 
 void table_clear(struct table *table);
@@ -54,13 +51,9 @@ int table_compare_unique(const struct record *a, const struct record *b);
 const struct message *table_find(const struct table *table, const struct record *record);
 
 /*
- * Everything in new/ and cur/ that may be a message, each file once, sorted by unique part; states_r as of
- * before the scan. Reads again when the directories change under it. MAILDROP_TEMP, _PERM.
+ * Everything in the mailbox that may be a message, each once, sorted by unique part; states_r as of before
+ * the scan. Reads again when the mailbox changes under it. MAILDROP_TEMP, _PERM.
  */
-int table_scan(struct table *table, const struct store *store, struct maildir *maildir,
-    struct dir_state states_r[MAILDIR_PARTS]);
-/* A note about something that lies in the Maildir; no more than a few for each table. */
-void table_note(
-    struct table *table, const struct store *store, const struct record *record, const char *what);
+int table_scan(struct table *table, struct mailbox *mailbox, struct part_state states_r[MAILBOX_PARTS]);
 
 #endif

@@ -181,10 +181,10 @@ static void note(void *arg, const char *text)
 		fprintf(stderr, "kpop-deliver: %s\n", text);
 }
 
-static int deliver_to(struct store *store, const char *path, const struct options *options)
+static int deliver_to(struct store *store, const struct maildrop_place *place, const struct options *options)
 {
 	struct delivery *delivery;
-	if (delivery_begin(store, path, &delivery) != MAILDROP_OK)
+	if (delivery_begin(store, place, &delivery) != MAILDROP_OK)
 		return EX_TEMPFAIL;
 	int status = copy_message(delivery, options);
 	if (status != EX_OK) {
@@ -192,18 +192,19 @@ static int deliver_to(struct store *store, const char *path, const struct option
 		return status;
 	}
 	if (delivery_commit(&delivery) != MAILDROP_OK)
-		return complain(EX_TEMPFAIL, path, strerror(errno));
+		return complain(EX_TEMPFAIL, place->path, strerror(errno));
 	return EX_OK;
 }
 
 static int deliver(const struct config *config, const struct options *options)
 {
 	char path[PATH_MAX], user[LIMIT_USER_OCTETS + 1];
+	struct maildrop_place place;
 	const char *why;
 	if (names_canonical(config, options->user, strlen(options->user), user, &why) != 0)
 		return complain(EX_NOUSER, "-d: not a user's name", why);
-	if (identity_maildir(config->maildir, user, path) != 0)
-		return complain(EX_NOUSER, config->maildir, "gives no sound path for this user");
+	if (identity_place(config, user, path, &place) != 0)
+		return complain(EX_NOUSER, "the template of kpopd.conf", "gives no sound path for this user");
 	int status = become_store_user(config);
 	if (status != EX_OK)
 		return status;
@@ -211,13 +212,14 @@ static int deliver(const struct config *config, const struct options *options)
 	if (root < 0)
 		return complain(EX_TEMPFAIL, config->mail_root, strerror(errno));
 	bool speak = false;
-	const struct store_config store_config = {.mail_root = root, .note = note, .note_arg = &speak};
+	const struct store_config store_config = {
+	    .mail_root = root, .homes = -1, .note = note, .note_arg = &speak};
 	struct store *store;
 	if (store_open(&store, &store_config) != MAILDROP_OK)
 		return complain(EX_TEMPFAIL, config->mail_root, strerror(errno));
 	/* That there is no index is no news: a delivery needs none. */
 	speak = true;
-	status = deliver_to(store, path, options);
+	status = deliver_to(store, &place, options);
 	store_close(&store);
 	close(root);
 	return status;

@@ -87,7 +87,7 @@ static void begin(void)
 	    "alice", "alice/Maildir", "alice/Maildir/tmp", "alice/Maildir/cur", "alice/Maildir/new"};
 	for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
 		must(mkdirat(root, folders[i], 0700) == 0);
-	const struct store_config settings = {.mail_root = root};
+	const struct store_config settings = {.mail_root = root, .homes = -1};
 	must(store_open(&store, &settings) == MAILDROP_OK);
 	furnish();
 	atexit(clean_up);

@@ -62,6 +62,7 @@ static void test_defaults(void **state)
 	assert_string_equal(config->file, file);
 	assert_true(strlen(config->hostname) > 0);
 	assert_string_equal(config->maildir, "%u/Maildir");
+	assert_null(config->spool);
 	assert_string_equal(config->front_user, "kpopd-front");
 	assert_string_equal(config->auth_user, "kpopd-auth");
 	assert_string_equal(config->store_user, "kpopd");

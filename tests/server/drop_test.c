@@ -341,7 +341,8 @@ static void lock_is_free(enum msg_type type)
 		return;
 	before_send = NULL;
 	answers_with_lock +=
-	    maildrop_open(fixture->store, "alice", "alice/Maildir", &maildrop) != MAILDROP_OK;
+	    maildrop_open(fixture->store, &(struct maildrop_place){.user = "alice", .path = "alice/Maildir"},
+		&maildrop) != MAILDROP_OK;
 	maildrop_close(&maildrop);
 }
 

@@ -27,7 +27,7 @@ static unsigned files_in(struct fixture *f, const char *path)
 static int deliver(struct fixture *f, const char *path, const char *text, size_t len)
 {
 	struct delivery *delivery;
-	int rc = delivery_begin(f->store, path, &delivery);
+	int rc = delivery_begin(f->store, &(struct maildrop_place){.user = "x", .path = path}, &delivery);
 	if (rc != MAILDROP_OK)
 		return rc;
 	assert_int_equal(delivery_write(delivery, text, len), MAILDROP_OK);
@@ -54,7 +54,10 @@ static void test_into_nothing(void **state)
 	}
 	assert_int_equal(files_in(f, "example.org/alice/Maildir/tmp"), 0);
 	struct maildrop *m;
-	assert_int_equal(maildrop_open(f->store, "alice", "example.org/alice/Maildir", &m), MAILDROP_OK);
+	assert_int_equal(
+	    maildrop_open(
+		f->store, &(struct maildrop_place){.user = "alice", .path = "example.org/alice/Maildir"}, &m),
+	    MAILDROP_OK);
 	int rc;
 	assert_string_equal(fixture_fetch(m, 0, &rc), "A: b\n\nx\n");
 	assert_null(strstr(fixture_list(m), "sha256:"));
@@ -68,7 +71,9 @@ static void test_in_pieces(void **state)
 	static char piece[100000];
 	uint64_t length = 0;
 	fixture_maildir(f, "alice");
-	assert_int_equal(delivery_begin(f->store, "alice/Maildir", &delivery), MAILDROP_OK);
+	assert_int_equal(delivery_begin(f->store,
+			     &(struct maildrop_place){.user = "x", .path = "alice/Maildir"}, &delivery),
+	    MAILDROP_OK);
 	srand(7);
 	for (int i = 0; i < 200; i++) {
 		size_t len = (size_t)rand() % (i % 10 == 0 ? sizeof(piece) : 100);
@@ -108,7 +113,9 @@ static void test_abort(void **state)
 {
 	struct fixture *f = *state;
 	struct delivery *delivery;
-	assert_int_equal(delivery_begin(f->store, "alice/Maildir", &delivery), MAILDROP_OK);
+	assert_int_equal(delivery_begin(f->store,
+			     &(struct maildrop_place){.user = "x", .path = "alice/Maildir"}, &delivery),
+	    MAILDROP_OK);
 	assert_int_equal(delivery_write(delivery, "x\n", 2), MAILDROP_OK);
 	assert_int_equal(files_in(f, "alice/Maildir/tmp"), 1);
 	delivery_abort(&delivery);
@@ -140,7 +147,9 @@ static void test_full_disk(void **state)
 	static const char text[200000];
 	fixture_maildir(f, "alice");
 	faults.write_errno = ENOSPC;
-	assert_int_equal(delivery_begin(f->store, "alice/Maildir", &delivery), MAILDROP_OK);
+	assert_int_equal(delivery_begin(f->store,
+			     &(struct maildrop_place){.user = "x", .path = "alice/Maildir"}, &delivery),
+	    MAILDROP_OK);
 	assert_int_equal(delivery_write(delivery, text, sizeof(text)), MAILDROP_TEMP);
 	faults.write_errno = 0;
 	/* The hole stays a failure, whatever the disk says later. */

@@ -33,6 +33,7 @@ void fixture_reopen(struct fixture *fixture, size_t map_octets)
 	snprintf(index_dir, sizeof(index_dir), "%s/index", fixture->dir);
 	store_close(&fixture->store);
 	struct store_config config = {.mail_root = fixture->root,
+	    .homes = -1,
 	    .index_dir = fixture->indexed ? index_dir : NULL,
 	    .index_map_octets = map_octets,
 	    .boot_id = fixture->boot_id,
@@ -126,7 +127,9 @@ struct maildrop *fixture_open(struct fixture *fixture, const char *user)
 	char path[PATH_MAX];
 	struct maildrop *maildrop;
 	snprintf(path, sizeof(path), "%s/Maildir", user);
-	assert_int_equal(maildrop_open(fixture->store, user, path, &maildrop), MAILDROP_OK);
+	assert_int_equal(
+	    maildrop_open(fixture->store, &(struct maildrop_place){.user = user, .path = path}, &maildrop),
+	    MAILDROP_OK);
 	return maildrop;
 }
 

@@ -165,7 +165,8 @@ static void test_linked_directories(void **state)
 		fixture_remove(path);
 		assert_int_equal(symlinkat(row->target, f->root, row->path), 0);
 		struct maildrop *m;
-		int rc = maildrop_open(f->store, "alice", "alice/Maildir", &m);
+		int rc = maildrop_open(
+		    f->store, &(struct maildrop_place){.user = "alice", .path = "alice/Maildir"}, &m);
 		if (rc != MAILDROP_PERM)
 			fail_msg("%s: %d", row->sentence, rc);
 	}
@@ -176,9 +177,13 @@ static void test_parts_of_wrong_type(void **state)
 	struct fixture *f = *state;
 	struct maildrop *m;
 	fixture_write(f, "bob/file", "");
-	assert_int_equal(maildrop_open(f->store, "x", "bob/file", &m), MAILDROP_PERM);
+	assert_int_equal(
+	    maildrop_open(f->store, &(struct maildrop_place){.user = "x", .path = "bob/file"}, &m),
+	    MAILDROP_PERM);
 	assert_int_equal(mkfifoat(f->root, "bob/fifo", 0600), 0);
-	assert_int_equal(maildrop_open(f->store, "x", "bob/fifo", &m), MAILDROP_PERM);
+	assert_int_equal(
+	    maildrop_open(f->store, &(struct maildrop_place){.user = "x", .path = "bob/fifo"}, &m),
+	    MAILDROP_PERM);
 	/* A Maildir with parts missing has no mail there. */
 	assert_int_equal(unlinkat(f->root, "alice/Maildir/cur", AT_REMOVEDIR), 0);
 	assert_string_equal(fixture_listing(f, "alice"), "3 1.good\n");
@@ -189,10 +194,14 @@ static void test_lock_is_no_file(void **state)
 	struct fixture *f = *state;
 	struct maildrop *m;
 	assert_int_equal(mkfifoat(f->root, "alice/Maildir/kpopd.lock", 0600), 0);
-	assert_int_equal(maildrop_open(f->store, "alice", "alice/Maildir", &m), MAILDROP_PERM);
+	assert_int_equal(
+	    maildrop_open(f->store, &(struct maildrop_place){.user = "alice", .path = "alice/Maildir"}, &m),
+	    MAILDROP_PERM);
 	assert_int_equal(unlinkat(f->root, "alice/Maildir/kpopd.lock", 0), 0);
 	assert_int_equal(symlinkat("../../bob/new", f->root, "alice/Maildir/kpopd.lock"), 0);
-	assert_int_equal(maildrop_open(f->store, "alice", "alice/Maildir", &m), MAILDROP_PERM);
+	assert_int_equal(
+	    maildrop_open(f->store, &(struct maildrop_place){.user = "alice", .path = "alice/Maildir"}, &m),
+	    MAILDROP_PERM);
 	assert_false(fixture_exists(f, "bob/new"));
 }
 

@@ -61,7 +61,8 @@ static void session(struct fixture *f)
 {
 	struct maildrop *m;
 	struct text text = {.len = 0};
-	if (maildrop_open(f->store, "alice", "alice/Maildir", &m) != MAILDROP_OK)
+	if (maildrop_open(f->store, &(struct maildrop_place){.user = "alice", .path = "alice/Maildir"}, &m) !=
+	    MAILDROP_OK)
 		_exit(EXIT_GAVE_UP);
 	int rc = maildrop_list(m, 0, UINT32_MAX, append, &text);
 	uint32_t count = maildrop_count(m);

@@ -245,11 +245,15 @@ static void test_in_use(void **state)
 	fixture_maildir(f, "alice");
 	struct maildrop *m = fixture_open(f, "alice");
 	struct maildrop *other;
-	assert_int_equal(maildrop_open(f->store, "alice", "alice/Maildir", &other), MAILDROP_IN_USE);
+	assert_int_equal(maildrop_open(f->store,
+			     &(struct maildrop_place){.user = "alice", .path = "alice/Maildir"}, &other),
+	    MAILDROP_IN_USE);
 	assert_null(other);
 	/* Even by somebody who took the file away. */
 	assert_int_equal(unlinkat(f->root, "alice/Maildir/kpopd.lock", 0), 0);
-	assert_int_equal(maildrop_open(f->store, "alice", "alice/Maildir", &other), MAILDROP_IN_USE);
+	assert_int_equal(maildrop_open(f->store,
+			     &(struct maildrop_place){.user = "alice", .path = "alice/Maildir"}, &other),
+	    MAILDROP_IN_USE);
 	maildrop_close(&m);
 	m = fixture_open(f, "alice");
 	maildrop_close(&m);
@@ -321,9 +325,14 @@ static void test_other_user(void **state)
 	assert_string_equal(fixture_listing(f, "a"), "3 1.a\n");
 	assert_string_equal(fixture_listing(f, "ab"), "4 2.b\n");
 	struct maildrop *m;
-	assert_int_equal(maildrop_open(f->store, "a", "../root/ab/Maildir", &m), MAILDROP_PERM);
-	assert_int_equal(maildrop_open(f->store, "a", "/etc", &m), MAILDROP_PERM);
-	assert_int_equal(maildrop_open(f->store, "", "a/Maildir", &m), MAILDROP_PERM);
+	assert_int_equal(
+	    maildrop_open(f->store, &(struct maildrop_place){.user = "a", .path = "../root/ab/Maildir"}, &m),
+	    MAILDROP_PERM);
+	assert_int_equal(maildrop_open(f->store, &(struct maildrop_place){.user = "a", .path = "/etc"}, &m),
+	    MAILDROP_PERM);
+	assert_int_equal(
+	    maildrop_open(f->store, &(struct maildrop_place){.user = "", .path = "a/Maildir"}, &m),
+	    MAILDROP_PERM);
 }
 
 #define BOTH(fn)                                                                             \

@@ -59,7 +59,7 @@ static void one_session(unsigned user, unsigned *seed)
 	struct seen seen = {0};
 	snprintf(name, sizeof(name), "user%u", user);
 	snprintf(path, sizeof(path), "user%u/Maildir", user);
-	int rc = maildrop_open(current->store, name, path, &m);
+	int rc = maildrop_open(current->store, &(struct maildrop_place){.user = name, .path = path}, &m);
 	if (rc == MAILDROP_IN_USE) {
 		atomic_fetch_add(&ledger->in_use, 1);
 		return;
@@ -93,7 +93,8 @@ static void one_delivery(unsigned user)
 	char path[32];
 	struct delivery *delivery;
 	snprintf(path, sizeof(path), "user%u/Maildir", user);
-	bool good = delivery_begin(current->store, path, &delivery) == MAILDROP_OK &&
+	bool good = delivery_begin(current->store, &(struct maildrop_place){.user = "x", .path = path},
+			&delivery) == MAILDROP_OK &&
 		    delivery_write(delivery, "A: b\n\nbody\n", 11) == MAILDROP_OK &&
 		    delivery_commit(&delivery) == MAILDROP_OK;
 	check(good);
