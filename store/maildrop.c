@@ -145,8 +145,12 @@ struct listing {
 static int list_one(void *arg, uint32_t idx, const struct record *record)
 {
 	const struct listing *listing = arg;
-	struct maildrop_entry entry = {.octets = record->octets, .uid = record->uid};
+	struct maildrop_entry entry;
+	entry.octets = record->octets;
+	entry.uid = record->uid;
 	record_uidl(record, entry.uidl);
+	memcpy(entry.name, record->name, record->unique_len);
+	entry.name[record->unique_len] = 0;
 	return listing->fn(listing->arg, idx, &entry) != 0 || idx + 1 == listing->end;
 }
 

@@ -21,6 +21,7 @@
 
 #define MAILDROP_MESSAGES_COUNT (1u << 20) /* most messages one session sees; more wait for a later one */
 #define MAILDROP_UIDL_OCTETS 70            /* RFC 1939 section 7: 1 to 70 octets from 0x21 to 0x7E */
+#define MAILDROP_NAME_OCTETS 255           /* a file name */
 
 enum maildrop_err {
 	MAILDROP_OK = 0,
@@ -29,6 +30,7 @@ enum maildrop_err {
 	MAILDROP_PERM = -3,   /* needs an administrator: wrong type, wrong owner, no permission */
 	MAILDROP_GONE = -4,   /* this message is no longer there: another program removed it */
 	MAILDROP_RANGE = -5,  /* no message with that number */
+	MAILDROP_UIDL = -6,   /* a UIDL that cannot be given to this message */
 };
 
 /* What the store wants told; it has no log of its own. text is printable ASCII, valid in the call only. */
@@ -84,6 +86,9 @@ struct maildrop_entry {
 	uint64_t octets;                     /* exact size on the wire */
 	uint32_t uid;                        /* rises with idx; never reused in a generation of the index */
 	char uidl[MAILDROP_UIDL_OCTETS + 1]; /* unique in this maildrop, NUL-terminated */
+	char name[MAILDROP_NAME_OCTETS +
+		  1]; /* what stays the same in its file's name: for a Maildir what comes
+			 before the first ',' or ':'. Any octets but NUL; NUL-terminated */
 };
 /* Walks the snapshot from idx, at most count entries; stops early when fn returns non-zero. MAILDROP_RANGE,
  * _TEMP. */
@@ -108,6 +113,29 @@ int maildrop_fetch(struct maildrop *maildrop, uint32_t idx, struct maildrop_mess
  * removed.
  */
 int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len);
+
+/*
+ * Moving in, for tools: messages get the UIDLs they had on another server, and its order. They come first,
+ * ordered as the entries are; an earlier call's keep their places before them, and all other messages follow
+ * in order of arrival as ever. Messages that are not named keep the UIDLs they have. What is adopted lies in
+ * kpopd.uidl in the maildrop's home, moves along with it, and is safe on disk when the call returns 0: all of
+ * it or none. It holds for as long as the message's file keeps its name (entry.name). Naming a message again
+ * replaces its UIDL and gives it a new place, if it is not the same UIDL; to adopt the same twice is
+ * harmless.
+ *
+ * The numeric UIDs begin a new generation. Like an expunge it ends what the maildrop may do; the next open
+ * shows the new order. Nothing is changed unless 0 is returned. MAILDROP_RANGE: no such idx, or one named
+ * twice. MAILDROP_UIDL: not 1 to 70 octets from 0x21 to 0x7E; or twice among the entries; or another message
+ * has it and is not given a new one; or another message once had it by this file. *bad_r is then the entry's
+ * place in entries (may be NULL). MAILDROP_PERM: there is no maildrop, or nothing may be written there.
+ * MAILDROP_TEMP.
+ */
+struct maildrop_adoption {
+	uint32_t idx;
+	const char *uidl; /* NUL-terminated */
+};
+int maildrop_adopt(
+    struct maildrop *maildrop, const struct maildrop_adoption *entries, uint32_t count, uint32_t *bad_r);
 
 /*
  * Delivery: begin, write in pieces, then commit or abort. The message is in new/ and safe on disk
