@@ -8,6 +8,7 @@
 #ifndef KPOPD_SERVER_CONFIG_H
 #define KPOPD_SERVER_CONFIG_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,6 +60,19 @@ struct proxy_config {
 	struct networks networks;
 };
 
+/* What holds for some users; see policy.h. A value that was not given is CONFIG_UNSET (_OCTETS). */
+struct class_config {
+	char *name;
+	int line;
+	char **users; /* names or patterns */
+	unsigned login_delay_secs, expire_days, quota_messages;
+	uint64_t quota_octets;
+};
+
+#define CONFIG_UNSET UINT_MAX
+#define CONFIG_UNSET_OCTETS UINT64_MAX
+#define CONFIG_NEVER (UINT_MAX - 1u) /* expire_days */
+
 struct config {
 	char *file;     /* where this came from */
 	char *hostname; /* in the greeting, challenges, APOP timestamps; default gethostname's, looked up in
@@ -70,6 +84,12 @@ struct config {
 	size_t map_count;
 	struct proxy_config *proxies;
 	size_t proxy_count;
+	unsigned login_delay_secs; /* of users of no class; policy.h says what holds for one */
+	unsigned expire_days;      /* or CONFIG_NEVER */
+	unsigned quota_messages;   /* 0: any number; and of octets */
+	uint64_t quota_octets;
+	struct class_config *classes;
+	size_t class_count;
 
 	/* What a client calls a mailbox; see names.h. Domains are in small letters. */
 	char *default_domain; /* NULL: none */

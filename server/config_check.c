@@ -256,6 +256,68 @@ int config_check_realm(const char *value, char *why_r, size_t size)
 			 value);
 }
 
+/* Digits alone, whose value is most at most; what is behind them in *rest_r. */
+static bool number(const char *text, uint64_t most, uint64_t *value_r, const char **rest_r)
+{
+	uint64_t value = 0;
+	const char *p = text;
+
+	for (; *p >= '0' && *p <= '9'; p++)
+		if (__builtin_mul_overflow(value, UINT64_C(10), &value) ||
+		    __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value) || value > most)
+			return false;
+	*value_r = value;
+	*rest_r = p;
+	return p > text;
+}
+
+unsigned config_days(const char *text)
+{
+	uint64_t days;
+	const char *rest;
+
+	if (text != NULL && strcmp(text, "never") == 0)
+		return CONFIG_NEVER;
+	if (text == NULL || !number(text, LIMIT_EXPIRE_DAYS, &days, &rest) || *rest != '\0')
+		return CONFIG_UNSET;
+	return (unsigned)days;
+}
+
+uint64_t config_octets(const char *text)
+{
+	static const char units[] = "KMGT";
+	uint64_t octets;
+	const char *rest, *unit;
+
+	if (text == NULL || !number(text, LIMIT_QUOTA_OCTETS, &octets, &rest))
+		return CONFIG_UNSET_OCTETS;
+	if (*rest == '\0')
+		return octets;
+	unit = strchr(units, *rest);
+	if (unit == NULL || rest[1] != '\0')
+		return CONFIG_UNSET_OCTETS;
+	unsigned bits = 10u * (unsigned)(unit - units + 1);
+	return octets <= LIMIT_QUOTA_OCTETS >> bits ? octets << bits : CONFIG_UNSET_OCTETS;
+}
+
+int config_check_days(const char *value, char *why_r, size_t size)
+{
+	return config_days(value) != CONFIG_UNSET
+		   ? 0
+		   : wrong(why_r, size, "'%.64s' is no number of days; write one from 0 to %u, or never",
+			 value, LIMIT_EXPIRE_DAYS);
+}
+
+int config_check_octets(const char *value, char *why_r, size_t size)
+{
+	return config_octets(value) != CONFIG_UNSET_OCTETS
+		   ? 0
+		   : wrong(why_r, size,
+			 "'%.64s' is no number of octets; write it in digits, with K, M, G or T behind them "
+			 "or nothing, as in 500M; 0 is no limit",
+			 value);
+}
+
 int config_check_file(const struct stat *st, char *why_r, size_t size)
 {
 	uid_t us = geteuid();

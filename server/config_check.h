@@ -32,7 +32,13 @@ config_check_fn config_check_indicator; /* of a KDC */
 config_check_fn config_check_title;     /* a section's name: what systemd.socket(5) allows */
 config_check_fn config_check_code;      /* a path of a file we run: not writable by others */
 config_check_fn config_check_secret;    /* a path of a file that others may neither write nor read */
+config_check_fn config_check_days;      /* 0 to LIMIT_EXPIRE_DAYS, or never */
+config_check_fn config_check_octets;    /* 0 to LIMIT_QUOTA_OCTETS, with K, M, G or T behind it or nothing */
 config_check_fn config_check_binding_mechanism; /* one whose clients can bind to TLS */
+
+/* Their values, of a text that was checked; NULL: CONFIG_UNSET, CONFIG_UNSET_OCTETS. */
+unsigned config_days(const char *text);
+uint64_t config_octets(const char *text);
 
 /* The same for a file that is open already: written by nobody but root, us, and root's or our group. */
 int config_check_file(const struct stat *st, char *why_r, size_t size);

@@ -13,7 +13,7 @@
 
 #include "server/config.h"
 
-#define CONFIG_KEYS_COUNT 64u
+#define CONFIG_KEYS_COUNT 96u
 
 /* Where we are in the file, and the first thing that is wrong with it. */
 struct config_place {

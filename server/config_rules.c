@@ -10,6 +10,7 @@
 #include "server/mapping.h"
 #include "server/mechanism.h"
 #include "server/names.h"
+#include "server/patterns.h"
 
 static bool empty(char *const *list)
 {
@@ -180,34 +181,30 @@ static int check_maps(const struct config *config, struct config_place *place)
 
 /* ---- proxies ---- */
 
-static bool is_pattern(const char *text)
-{
-	return strpbrk(text, "*?") != NULL;
-}
-
-/* Letters, digits and ._+-=@ as in a name, and the wild cards. */
-static bool pattern_sound(const char *pattern)
-{
-	char name[LIMIT_USER_OCTETS + 1];
-	size_t len = strlen(pattern);
-
-	if (len == 0 || len > LIMIT_USER_OCTETS)
-		return false;
-	for (size_t i = 0; i <= len; i++)
-		name[i] = pattern[i] == '*' || pattern[i] == '?' ? 'x' : pattern[i];
-	return identity_user_valid(name, len);
-}
-
-static int check_name(const struct config *config, struct config_place *place,
-    const struct proxy_config *proxy, const char *key, const char *name)
+/* title: the section's, and the key's, for the error. */
+static int check_name(
+    const struct config *config, struct config_place *place, int line, const char *title, const char *name)
 {
 	if (names_is_canonical(config, name))
 		return 0;
-	return config_fail(place, proxy->line,
-	    "proxy %s: %s: '%.64s' is no user's name, or only another spelling of one; write it as "
-	    "kpopctl(8) map "
+	return config_fail(place, line,
+	    "%s: '%.64s' is no user's name, or only another spelling of one; write it as kpopctl(8) map "
 	    "--name shows it",
-	    proxy->name, key, name);
+	    title, name);
+}
+
+static int check_patterns(const struct config *config, struct config_place *place, int line,
+    const char *title, char *const *patterns)
+{
+	for (; *patterns != NULL; patterns++) {
+		bool wild = strpbrk(*patterns, PATTERNS_WILD) != NULL;
+		if (wild && !patterns_sound(*patterns))
+			return config_fail(place, line,
+			    "%s: '%.64s' is no pattern; write a name with * or ? in it", title, *patterns);
+		if (!wild && check_name(config, place, line, title, *patterns) != 0)
+			return -1;
+	}
+	return 0;
 }
 
 static int check_proxy(
@@ -220,19 +217,34 @@ static int check_proxy(
 		    empty(proxy->administrators) ? "administrators" : "users",
 		    empty(proxy->administrators) ? "who may open other users' maildrops"
 						 : "whose maildrops they may open, or {'*'}");
+	snprintf(title, sizeof title, "proxy %s: administrators", proxy->name);
 	for (char *const *at = proxy->administrators; *at != NULL; at++)
-		if (check_name(config, place, proxy, "administrators", *at) != 0)
+		if (check_name(config, place, proxy->line, title, *at) != 0)
 			return -1;
-	for (char *const *at = proxy->users; *at != NULL; at++) {
-		if (is_pattern(*at) && !pattern_sound(*at))
-			return config_fail(place, proxy->line,
-			    "proxy %s: users: '%.64s' is no pattern; write a name with * or ? in it",
-			    proxy->name, *at);
-		if (!is_pattern(*at) && check_name(config, place, proxy, "users", *at) != 0)
-			return -1;
-	}
+	snprintf(title, sizeof title, "proxy %s: users", proxy->name);
+	if (check_patterns(config, place, proxy->line, title, proxy->users) != 0)
+		return -1;
 	snprintf(title, sizeof title, "proxy %s: mechanisms", proxy->name);
 	return check_mechanisms(config, place, proxy->line, title, proxy->mechanisms, false);
+}
+
+/* ---- classes ---- */
+
+static int check_class(const struct config *config, struct config_place *place, size_t i)
+{
+	const struct class_config *class = &config->classes[i];
+	char title[128];
+
+	if (empty(class->users))
+		return config_fail(place, class->line,
+		    "class %s: has no users; write their names, or patterns such as '*@example.org'",
+		    class->name);
+	if (i > 0 && patterns_cover_all(class[-1].users))
+		return config_fail(place, class->line,
+		    "class %s: is never asked, class %s on line %d has all users; put that one last",
+		    class->name, class[-1].name, class[-1].line);
+	snprintf(title, sizeof title, "class %s: users", class->name);
+	return check_patterns(config, place, class->line, title, class->users);
 }
 
 int config_rules_check(struct config *config, struct config_place *place)
@@ -241,6 +253,9 @@ int config_rules_check(struct config *config, struct config_place *place)
 		return -1;
 	for (size_t i = 0; i < config->proxy_count; i++)
 		if (check_proxy(config, place, &config->proxies[i]) != 0)
+			return -1;
+	for (size_t i = 0; i < config->class_count; i++)
+		if (check_class(config, place, i) != 0)
 			return -1;
 	return 0;
 }

@@ -61,6 +61,16 @@ static const struct config_key proxy_keys[] = {
     LIST(mechanisms, no_list, 1, LIMIT_MECHANISMS_COUNT, config_check_mechanism),
 };
 
+#undef AT
+#define AT(field) #field, .offset = offsetof(struct class_config, field)
+static const struct config_key class_keys[] = {
+    LIST(users, no_list, 1, CONFIG_LIST_COUNT, NULL),
+    NUMBER(login_delay_secs, CONFIG_UNSET, 0, LIMIT_LOGIN_DELAY_SECS),
+    DAYS(expire_days, NULL),
+    OCTETS(quota_octets, NULL),
+    NUMBER(quota_messages, CONFIG_UNSET, 0, LIMIT_QUOTA_MESSAGES),
+};
+
 /* Every section's structure begins so. */
 struct head {
 	char *name;
@@ -74,6 +84,7 @@ HEADED(struct listener_config);
 HEADED(struct channel_binding_rule);
 HEADED(struct map_config);
 HEADED(struct proxy_config);
+HEADED(struct class_config);
 
 static int check_listener(struct config_place *place, int line, cfg_t *section)
 {
@@ -119,6 +130,7 @@ static const struct section {
 	check_channel_binding, NULL},
     {SECTION("map", struct map_config, map_keys, LIMIT_RULES_COUNT, maps, map_count), NULL, NULL},
     {SECTION("proxy", struct proxy_config, proxy_keys, LIMIT_RULES_COUNT, proxies, proxy_count), NULL, NULL},
+    {SECTION("class", struct class_config, class_keys, LIMIT_RULES_COUNT, classes, class_count), NULL, NULL},
 };
 
 _Static_assert(COUNT(sections) == CONFIG_SECTIONS_COUNT, "an option for each");

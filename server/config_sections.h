@@ -8,7 +8,7 @@
 
 #include "server/config_table.h"
 
-#define CONFIG_SECTIONS_COUNT 4u
+#define CONFIG_SECTIONS_COUNT 5u
 #define CONFIG_SECTION_KEYS_COUNT 16u
 
 /* Words of enum saslx_binding_policy. */

@@ -85,6 +85,8 @@ static int check_value(struct config_place *place, int line, const struct config
 		/* fall through */
 	case KIND_STRING:
 	case KIND_LITERAL:
+	case KIND_DAYS:
+	case KIND_OCTETS:
 		if (key->kind == KIND_LITERAL &&
 		    !single_quoted(place->text, line, key->name, cfg_opt_getnstr(opt, last)))
 			return config_fail(place, line,
@@ -248,6 +250,12 @@ static int store_value(const struct config_key *key, cfg_opt_t *opt, void *base)
 		break;
 	case KIND_NUMBER:
 		*(unsigned *)(void *)at = (unsigned)cfg_opt_getnint(opt, 0);
+		break;
+	case KIND_DAYS:
+		*(unsigned *)(void *)at = config_days(cfg_opt_getnstr(opt, 0));
+		break;
+	case KIND_OCTETS:
+		*(uint64_t *)(void *)at = config_octets(cfg_opt_getnstr(opt, 0));
 		break;
 	case KIND_PORT:
 		*(uint16_t *)(void *)at = (uint16_t)cfg_opt_getnint(opt, 0);

@@ -22,6 +22,8 @@ enum config_kind {
 	KIND_NUMBER,
 	KIND_PORT,
 	KIND_BOOL,
+	KIND_DAYS,   /* a number, or "never" */
+	KIND_OCTETS, /* a number with or without K, M, G, T */
 	KIND_WORD
 };
 
@@ -66,6 +68,15 @@ struct config_key {
 #define NUMBER(field, fallback, least, most)                                                                \
 	{                                                                                                   \
 		.name = AT(field), .kind = KIND_NUMBER, .number = (fallback), .min = (least), .max = (most) \
+	}
+/* fallback NULL: CONFIG_UNSET (_OCTETS). */
+#define DAYS(field, fallback)                                                                        \
+	{                                                                                            \
+		.name = AT(field), .kind = KIND_DAYS, .text = (fallback), .check = config_check_days \
+	}
+#define OCTETS(field, fallback)                                                                          \
+	{                                                                                                \
+		.name = AT(field), .kind = KIND_OCTETS, .text = (fallback), .check = config_check_octets \
 	}
 #define BOOL(field, fallback)                                              \
 	{                                                                  \

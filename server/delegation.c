@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "server/delegation.h"
 
-#include <fnmatch.h>
 #include <string.h>
+
+#include "server/patterns.h"
 
 static bool names(char *const *list, const char *user)
 {
 	for (; *list != NULL; list++)
 		if (strcmp(*list, user) == 0)
-			return true;
-	return false;
-}
-
-/* The configuration allows '*' and '?' in patterns and nothing else that fnmatch would know. */
-static bool covers(char *const *patterns, const char *user)
-{
-	for (; *patterns != NULL; patterns++)
-		if (fnmatch(*patterns, user, FNM_NOESCAPE) == 0)
 			return true;
 	return false;
 }
@@ -27,7 +19,7 @@ const struct proxy_config *delegation_find(const struct config *config, const ch
 	for (size_t i = 0; i < config->proxy_count; i++) {
 		const struct proxy_config *proxy = &config->proxies[i];
 		const struct conditions wanted = {proxy->indicators, proxy->mechanisms, &proxy->networks};
-		if (names(proxy->administrators, administrator) && covers(proxy->users, user) &&
+		if (names(proxy->administrators, administrator) && patterns_cover(proxy->users, user) &&
 		    circumstances_lack(circumstances, &wanted) == NULL)
 			return proxy;
 	}

@@ -56,7 +56,7 @@
 #define LIMIT_MECHANISMS_COUNT 32u /* bits of the offers word */
 #define LIMIT_LISTENERS_COUNT 32u
 #define LIMIT_BINDING_RULES_COUNT 32u   /* one comparison each for each mechanism of a CAPA */
-#define LIMIT_RULES_COUNT 256u          /* maps, and proxies: each is asked at every login */
+#define LIMIT_RULES_COUNT 256u          /* maps, proxies, classes: each is asked at every login */
 #define LIMIT_CONVERSATIONS_COUNT 4096u /* one auth process holds at most */
 
 /* Deadlines; all on the monotonic clock. Those a site may choose are in config.h. */
@@ -66,6 +66,12 @@
 #define LIMIT_LINGER_MSECS 1000u        /* after a last error line, so that a reset does not eat it */
 /* For a PROXY header, which a balancer sends first of all: long enough for a segment lost on the way. */
 #define LIMIT_PROXY_WAIT_MSECS 5000u
+
+/* What a site may ask of its users. A delay that is longer than a day would be a mistake. */
+#define LIMIT_LOGIN_DELAY_SECS 86400u
+#define LIMIT_EXPIRE_DAYS 36500u
+#define LIMIT_QUOTA_MESSAGES 1000000000u
+#define LIMIT_QUOTA_OCTETS (UINT64_C(1) << 60)
 
 /* Bad commands before login after which we close: an HTTP client must not be able to speak through us. */
 #define LIMIT_BAD_COMMANDS_COUNT 10u

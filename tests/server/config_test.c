@@ -63,6 +63,8 @@ static void test_defaults(void **state)
 	assert_true(strlen(config->hostname) > 0);
 	assert_string_equal(config->maildir, "%u/Maildir");
 	assert_null(config->spool);
+	assert_true(config->login_delay_secs == 0 && config->expire_days == CONFIG_NEVER);
+	assert_true(config->quota_octets == 0 && config->quota_messages == 0 && config->class_count == 0);
 	assert_string_equal(config->front_user, "kpopd-front");
 	assert_string_equal(config->auth_user, "kpopd-auth");
 	assert_string_equal(config->store_user, "kpopd");
@@ -247,6 +249,63 @@ static void test_rules(void **state)
 	config_free(&config);
 }
 
+static void test_classes(void **state)
+{
+	(void)state;
+	struct config *config = read_config(
+	    "login_delay_secs = 60 expire_days = 30 quota_octets = 2M quota_messages = 7\n"
+	    "class 'one' { users = {'*@a.example', 'bob'} login_delay_secs = 0 expire_days = never\n"
+	    " quota_octets = 0 quota_messages = 0 }\n"
+	    "class two { users = {alice} }\n");
+	if (config == NULL)
+		fail_msg("%s", why);
+	assert_true(config->login_delay_secs == 60 && config->expire_days == 30);
+	assert_true(config->quota_octets == 2 << 20 && config->quota_messages == 7);
+	assert_int_equal(config->class_count, 2);
+	const struct class_config *class = config->classes;
+	assert_string_equal(class->name, "one");
+	assert_int_equal(class->line, 2);
+	assert_list(class->users, "*@a.example bob ");
+	assert_true(class->login_delay_secs == 0 && class->expire_days == CONFIG_NEVER);
+	assert_true(class->quota_octets == 0 && class->quota_messages == 0);
+	class ++;
+	assert_true(class->login_delay_secs == CONFIG_UNSET && class->expire_days == CONFIG_UNSET);
+	assert_true(class->quota_octets == CONFIG_UNSET_OCTETS && class->quota_messages == CONFIG_UNSET);
+	config_free(&config);
+}
+
+static void test_octets(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t want;
+	} rows[] = {
+	    {"0", 0},
+	    {"1", 1},
+	    {"12345678901", UINT64_C(12345678901)},
+	    {"1K", 1024},
+	    {"3M", 3 << 20},
+	    {"5G", UINT64_C(5) << 30},
+	    {"2T", UINT64_C(2) << 40},
+	    {"1048576T", UINT64_C(1) << 60},
+	    {"1152921504606846976", UINT64_C(1) << 60},
+	    {"1152921504606846977", CONFIG_UNSET_OCTETS},
+	    {"K", CONFIG_UNSET_OCTETS},
+	    {"1k", CONFIG_UNSET_OCTETS},
+	    {"+1", CONFIG_UNSET_OCTETS},
+	    {" 1", CONFIG_UNSET_OCTETS},
+	    {"1 ", CONFIG_UNSET_OCTETS},
+	    {"", CONFIG_UNSET_OCTETS},
+	    {NULL, CONFIG_UNSET_OCTETS},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		if (config_octets(rows[i].text) != rows[i].want)
+			fail_msg("%s: got %llu", rows[i].text != NULL ? rows[i].text : "NULL",
+			    (unsigned long long)config_octets(rows[i].text));
+}
+
 static void test_no_mechanisms(void **state)
 {
 	(void)state;
@@ -417,6 +476,30 @@ static const struct refusal_row refusals[] = {
     {"two maps of one name", "map x { deny = true }\nmap x { deny = true }\n", 2,
 	"found duplicate title 'x'; give each"},
     {"a map without a name", "map { deny = true }\n", 1, "missing title for section 'map'; give it a name"},
+    {"a class of nobody", "class x {\n expire_days = 1\n}\n", 1, "class x: has no users"},
+    {"a class with an empty list", "class x {\n users = {}\n}\n", 1, "users: is empty; write at least 1"},
+    {"a class of a pattern that is none", "class x {\n users = {'a/*'}\n}\n", 1,
+	"class x: users: 'a/*' is no pattern"},
+    {"a class of no user's name", "class x {\n users = {'a', '-b'}\n}\n", 1,
+	"class x: users: '-b' is no user's name"},
+    {"a class behind one of all", "class x { users = {'a', '*'} }\nclass y {\n users = {b}\n}\n", 2,
+	"class y: is never asked, class x on line 1 has all users"},
+    {"a delay of more than a day", "\nlogin_delay_secs = 86401\n", 2, "login_delay_secs: 86401 is out of"},
+    {"a delay in a class", "class x {\n users = {a}\n login_delay_secs = -1\n}\n", 3,
+	"login_delay_secs: -1 is out of bounds"},
+    {"days that are no number", "expire_days = soon\n", 1,
+	"expire_days: 'soon' is no number of days; write one from 0 to 36500, or never"},
+    {"days with a unit", "expire_days = '30d'\n", 1, "expire_days: '30d' is no number of days"},
+    {"too many days", "expire_days = 36501\n", 1, "expire_days: '36501' is no number of days"},
+    {"negative days", "expire_days = '-1'\n", 1, "expire_days: '-1' is no number of days"},
+    {"no days", "expire_days = ''\n", 1, "expire_days: '' is no number of days"},
+    {"days in a class", "class x {\n users = {a}\n expire_days = 1.5\n}\n", 3, "expire_days: '1.5' is no"},
+    {"octets with another unit", "quota_octets = '5P'\n", 1, "quota_octets: '5P' is no number of octets"},
+    {"octets with two units", "quota_octets = 5KB\n", 1, "quota_octets: '5KB' is no number of octets"},
+    {"octets beyond bounds", "quota_octets = 99999999999999999999\n", 1, "quota_octets: '9999"},
+    {"octets beyond bounds by their unit", "quota_octets = 1048577T\n", 1, "quota_octets: '1048577T' is no"},
+    {"a quota twice", "quota_octets = 1\nquota_octets = 2\n", 2, "quota_octets: given before, on line 1"},
+    {"too many messages", "quota_messages = 1000000001\n", 1, "quota_messages: 1000000001 is out of"},
     {"a proxy of nobody", "proxy x {\n users = {'*'}\n}\n", 1, "proxy x: has no administrators"},
     {"a proxy for nobody", "proxy x {\n administrators = {'a'}\n}\n", 1, "proxy x: has no users"},
     {"a pattern of administrators", "proxy x {\n administrators = {'*'}\n users = {'*'}\n}\n", 1,
@@ -771,6 +854,8 @@ int main(void)
 	    cmocka_unit_test(test_defaults),
 	    cmocka_unit_test(test_values),
 	    cmocka_unit_test(test_rules),
+	    cmocka_unit_test(test_classes),
+	    cmocka_unit_test(test_octets),
 	    cmocka_unit_test(test_no_mechanisms),
 	    cmocka_unit_test(test_default_listeners_with_tls),
 	    cmocka_unit_test(test_refusals),
