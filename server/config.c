@@ -250,6 +250,15 @@ static int check_tls(const struct config *config, struct config_place *place)
 	return 0;
 }
 
+/* A process that has become one user can serve no other. */
+static int check_users(const struct config *config, struct config_place *place)
+{
+	if (config->mail_users != MAIL_USERS_SYSTEM || config->isolation == ISOLATION_PROCESS)
+		return 0;
+	return config_fail(place, config_keys_line(place, "mail_users"),
+	    "mail_users: system needs a process for each session; set isolation = process");
+}
+
 static int check_penalty(const struct config *config, struct config_place *place)
 {
 	if (config->penalty_secs <= config->penalty_max_secs)
@@ -305,8 +314,9 @@ struct config *config_read(const char *file, char *why_r, size_t size)
 	else if (fill_defaults(config, file) != 0)
 		config_fail(&place, 0, "no memory");
 	else if (check_tls(config, &place) == 0 && check_penalty(config, &place) == 0 &&
-		 check_mechanisms(config, &place) == 0 && check_binding(config, &place) == 0 &&
-		 check_passwords(config, &place) == 0 && config_rules_check(config, &place) == 0)
+		 check_users(config, &place) == 0 && check_mechanisms(config, &place) == 0 &&
+		 check_binding(config, &place) == 0 && check_passwords(config, &place) == 0 &&
+		 config_rules_check(config, &place) == 0)
 		check_listeners(config, &place);
 	free(text);
 	if (place.failed)

@@ -18,6 +18,7 @@
 
 enum protocol { PROTOCOL_POP3 = 0, PROTOCOL_POP3S, PROTOCOL_KPOP, PROTOCOL_COUNT };
 enum isolation { ISOLATION_PROCESS = 0, ISOLATION_SHARED };
+enum mail_users { MAIL_USERS_VIRTUAL = 0, MAIL_USERS_SYSTEM };
 enum plaintext { PLAINTEXT_TLS = 0, PLAINTEXT_LOOPBACK, PLAINTEXT_ALWAYS };
 enum log_target { LOG_TO_STDERR = 0, LOG_TO_SYSLOG };
 
@@ -101,6 +102,9 @@ struct config {
 	char *state_dir;           /* auth/ (secrets, replay cache, krb5.conf snapshot), index/, spool/,
 				empty/ */
 	char *run_dir;             /* pid file */
+	enum mail_users
+	    mail_users;     /* whose the mail is: all store_user's, or each the account's of that name */
+	unsigned first_uid; /* of accounts that are served; see account.h */
 	char *pid_file;
 	char *front_user, *auth_user, *store_user, *checker_user; /* used when started as root */
 

@@ -20,6 +20,7 @@
 
 #define AT(field) #field, .offset = offsetof(struct config, field)
 static const char *const isolations[] = {"process", "shared", NULL};
+static const char *const mail_users[] = {"virtual", "system", NULL};
 static const char *const plaintexts[] = {"tls", "loopback", "always", NULL};
 /* In the order of the bits of enum saslx_layers. */
 static const char *const layers[] = {"none", "integrity", "confidentiality", NULL};
@@ -49,6 +50,8 @@ static const struct config_key keys[] = {
     DAYS(expire_days, "never"),
     OCTETS(quota_octets, "0"),
     NUMBER(quota_messages, 0, 0, LIMIT_QUOTA_MESSAGES),
+    WORD(mail_users, "virtual", mail_users),
+    NUMBER(first_uid, 1000, 1, 4294967294u),
     STRING(state_dir, KPOPD_LOCALSTATEDIR "/lib/kpopd", config_check_path),
     STRING(run_dir, KPOPD_RUNSTATEDIR "/kpopd", config_check_path),
     STRING(pid_file, NULL, config_check_path),

@@ -15,9 +15,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <linux/capability.h>
 
 #include "server/filter.h"
+#include "server/ids.h"
 #include "server/landlock.h"
 #include "server/sandbox_build.h"
 
@@ -27,13 +27,6 @@
 #define ADDRESS_OCTETS (8ull << 30)
 /* Descriptors that master may have handed down are below this. */
 #define INHERITED_COUNT 1024
-#define GROUPS_COUNT 32
-
-struct ids {
-	uid_t uid;
-	gid_t gid, groups[GROUPS_COUNT];
-	int group_count;
-};
 
 static bool entered;
 
@@ -63,9 +56,9 @@ static bool under_valgrind(void)
 
 static int find_groups(const char *user, struct ids *ids, char *why_r, size_t size)
 {
-	ids->group_count = GROUPS_COUNT;
+	ids->group_count = IDS_GROUPS_COUNT;
 	if (getgrouplist(user, ids->gid, ids->groups, &ids->group_count) < 0) {
-		snprintf(why_r, size, "user %s: is in more than %d groups", user, GROUPS_COUNT);
+		snprintf(why_r, size, "user %s: is in more than %d groups", user, IDS_GROUPS_COUNT);
 		return -1;
 	}
 	for (int i = 0; i < ids->group_count; i++)
@@ -112,59 +105,6 @@ static int enter_root(const char *dir, bool must_be_roots, char *why_r, size_t s
 	}
 	if (chroot(dir) != 0 || chdir("/") != 0)
 		return refuse(why_r, size, "chroot to", dir);
-	return 0;
-}
-
-static int take_ids(const struct ids *ids, char *why_r, size_t size)
-{
-	if (setgroups((size_t)ids->group_count, ids->groups) != 0 ||
-	    setresgid(ids->gid, ids->gid, ids->gid) != 0 || setresuid(ids->uid, ids->uid, ids->uid) != 0)
-		return refuse(why_r, size, "cannot change user", "");
-	return 0;
-}
-
-static bool verify_groups(const struct ids *ids)
-{
-	gid_t groups[GROUPS_COUNT + 1];
-	int count = getgroups(GROUPS_COUNT + 1, groups), known = 0;
-
-	/* The kernel gives them sorted. */
-	for (int i = 0; i < count; i++)
-		for (int j = 0; j < ids->group_count; j++)
-			if (groups[i] == ids->groups[j]) {
-				known++;
-				break;
-			}
-	return count == ids->group_count && known == count;
-}
-
-/* Asked of the kernel, and tried: a drop that can be undone is none. */
-static int verify_ids(const struct ids *ids, char *why_r, size_t size)
-{
-	uid_t real, effective, saved;
-	gid_t real_group, effective_group, saved_group;
-	bool ok = getresuid(&real, &effective, &saved) == 0 && real == ids->uid && effective == ids->uid &&
-		  saved == ids->uid && getresgid(&real_group, &effective_group, &saved_group) == 0 &&
-		  real_group == ids->gid && effective_group == ids->gid && saved_group == ids->gid &&
-		  verify_groups(ids);
-
-	ok = ok && setresuid((uid_t)-1, 0, (uid_t)-1) != 0 && setresgid((gid_t)-1, 0, (gid_t)-1) != 0 &&
-	     setgroups(0, NULL) != 0;
-	if (ok)
-		return 0;
-	snprintf(why_r, size, "the rights of root are still there after the change of user");
-	return -1;
-}
-
-/* Also for one who was never root: a service manager may have given capabilities, to bind ports. */
-static int drop_capabilities(char *why_r, size_t size)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
-
-	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (syscall(SYS_capset, &header, none) != 0)
-		return refuse(why_r, size, "cannot drop capabilities", "");
 	return 0;
 }
 
@@ -236,7 +176,7 @@ static int end_with_parent(enum sandbox_role role)
 /* For everybody, root or not; also after setresuid, which undoes the last two. */
 static int seal_process(enum sandbox_role role, char *why_r, size_t size)
 {
-	if (geteuid() != 0 && drop_capabilities(why_r, size) != 0)
+	if (geteuid() != 0 && ids_drop_capabilities(0, why_r, size) != 0)
 		return -1;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return refuse(why_r, size, "no_new_privs", "");
@@ -275,17 +215,13 @@ static int leave_root(const struct sandbox *sandbox, const struct ids *ids, char
 	if (sandbox->chroot_dir != NULL &&
 	    enter_root(sandbox->chroot_dir, sandbox->path_count == 0, why_r, size) != 0)
 		return -1;
-	if (ids == NULL)
-		return 0;
-	if (take_ids(ids, why_r, size) != 0)
-		return -1;
-	return verify_ids(ids, why_r, size);
+	return ids == NULL ? 0 : ids_take(ids, 0, why_r, size);
 }
 
 int sandbox_enter(const struct sandbox *sandbox, char *why_r, size_t size)
 {
 	bool root = geteuid() == 0, changes = root && sandbox->user != NULL;
-	struct ids ids = {0};
+	static struct ids ids;
 	int ruleset;
 
 	if (changes && find_user(sandbox->user, sandbox->groups, &ids, why_r, size) != 0)

@@ -93,6 +93,8 @@ static void test_defaults(void **state)
 	assert_int_equal(config->mechanism_count, 11);
 	assert_list(config->plugins, "");
 	assert_int_equal(config->isolation, ISOLATION_PROCESS);
+	assert_int_equal(config->mail_users, MAIL_USERS_VIRTUAL);
+	assert_int_equal(config->first_uid, 1000);
 	assert_int_equal(config->plaintext, PLAINTEXT_TLS);
 	assert_int_equal(
 	    config->gssapi_layers, SASLX_LAYER_NONE | SASLX_LAYER_INTEGRITY | SASLX_LAYER_CONFIDENTIALITY);
@@ -124,30 +126,30 @@ static void test_defaults(void **state)
 static void test_values(void **state)
 {
 	(void)state;
-	struct config *config =
-	    read_config("# a comment\n"
-			"hostname = pop.example.org\n"
-			"mail_root = '/srv/mail'\n"
-			"maildir = \"%d/%n\"\n"
-			"state_dir = /var/lib/k\nrun_dir = /run/k\n"
-			"certificate = /etc/c.pem\nkey = /nonexistent/k.pem\n"
-			"isolation = shared\nplaintext = always\nlog_target = syslog\n"
-			"mechanisms = {\"CRAM-MD5\", GSSAPI}\nservices = { pop }\n"
-			"enctypes = {aes256-cts-hmac-sha1-96, aes256-cts-hmac-sha384-192}\n"
-			"gssapi_layers = {confidentiality, integrity}\n"
-			"user_pass = false\napop = yes\nlog_debug = on\nimplementation = true\n"
-			"passwords = {saslauthd, secrets}\nkerberos_realm = EXAMPLE.ORG\n"
-			"refusal_msecs = 0\nidle_secs = 601\nsessions = 100000\n"
-			"penalty_threshold = 0\npenalty_secs = 60\npenalty_max_secs = 60\n"
-			"penalty_exempt_networks = { '192.0.2.0/24' }\nsource_checks = 0\n"
-			"listener inside {\n  protocol = kpop\n  addresses = {'127.0.0.1', '::1'}\n"
-			"  port = 11109\n}\n"
-			"channel_binding = require\ngssapi_channel_binding = accept\n"
-			"channel_binding_rule office { networks = {'10.0.0.0/8', '::1'} policy = off }\n"
-			"channel_binding_rule old { mechanisms = {SCRAM-SHA-1, 'GS2-KRB5-PLUS'}\n"
-			"  policy = allow\n}\n"
-			"listener outside { protocol = pop3s\n"
-			"  proxy_networks = {'192.0.2.0/24', '2001:db8::1'} }\n");
+	struct config *config = read_config(
+	    "# a comment\n"
+	    "hostname = pop.example.org\n"
+	    "mail_root = '/srv/mail'\n"
+	    "maildir = \"%d/%n\"\n"
+	    "state_dir = /var/lib/k\nrun_dir = /run/k\n"
+	    "certificate = /etc/c.pem\nkey = /nonexistent/k.pem\n"
+	    "isolation = shared\nplaintext = always\nlog_target = syslog\n"
+	    "mechanisms = {\"CRAM-MD5\", GSSAPI}\nservices = { pop }\n"
+	    "enctypes = {aes256-cts-hmac-sha1-96, aes256-cts-hmac-sha384-192}\n"
+	    "gssapi_layers = {confidentiality, integrity}\n"
+	    "first_uid = 4294967294\nuser_pass = false\napop = yes\nlog_debug = on\nimplementation = true\n"
+	    "passwords = {saslauthd, secrets}\nkerberos_realm = EXAMPLE.ORG\n"
+	    "refusal_msecs = 0\nidle_secs = 601\nsessions = 100000\n"
+	    "penalty_threshold = 0\npenalty_secs = 60\npenalty_max_secs = 60\n"
+	    "penalty_exempt_networks = { '192.0.2.0/24' }\nsource_checks = 0\n"
+	    "listener inside {\n  protocol = kpop\n  addresses = {'127.0.0.1', '::1'}\n"
+	    "  port = 11109\n}\n"
+	    "channel_binding = require\ngssapi_channel_binding = accept\n"
+	    "channel_binding_rule office { networks = {'10.0.0.0/8', '::1'} policy = off }\n"
+	    "channel_binding_rule old { mechanisms = {SCRAM-SHA-1, 'GS2-KRB5-PLUS'}\n"
+	    "  policy = allow\n}\n"
+	    "listener outside { protocol = pop3s\n"
+	    "  proxy_networks = {'192.0.2.0/24', '2001:db8::1'} }\n");
 	if (config == NULL)
 		fail_msg("%s", why);
 	assert_string_equal(config->hostname, "pop.example.org");
@@ -157,6 +159,7 @@ static void test_values(void **state)
 	assert_string_equal(config->certificate, "/etc/c.pem");
 	assert_string_equal(config->key, "/nonexistent/k.pem");
 	assert_int_equal(config->isolation, ISOLATION_SHARED);
+	assert_int_equal(config->first_uid, 4294967294u);
 	assert_int_equal(config->plaintext, PLAINTEXT_ALWAYS);
 	assert_int_equal(config->log_target, LOG_TO_SYSLOG);
 	assert_list(config->mechanisms, "CRAM-MD5 GSSAPI ");
@@ -356,6 +359,12 @@ static const struct refusal_row refusals[] = {
     {"a number that wraps", "sessions = 4294967297\n", 1, "sessions: 4294967297 is out of bounds"},
     {"less idle time than POP3 demands", "\nidle_secs = 599\n", 2,
 	"idle_secs: 599 is out of bounds; write a number from 600"},
+    {"accounts of the system, and many sessions in one process", "mail_users = system\nisolation = shared\n",
+	1, "mail_users: system needs a process for each session; set isolation = process"},
+    {"no such users", "mail_users = mine\n", 1,
+	"mail_users: 'mine' is none of its values; write one of virtual, system"},
+    {"root as a user", "first_uid = 0\n", 1,
+	"first_uid: 0 is out of bounds; write a number from 1 to 4294967294"},
     {"no such isolation", "isolation = none\n", 1,
 	"isolation: 'none' is none of its values; write one of process, shared"},
     {"no such policy", "channel_binding = always\n", 1,
