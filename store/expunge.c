@@ -11,6 +11,7 @@
 
 #define BATCH_COUNT 64u
 #define UNLINK_TRIES_COUNT 4
+#define INDEX_WAIT_MSECS 200u
 
 struct expunge {
 	struct maildrop *maildrop;
@@ -21,7 +22,6 @@ struct expunge {
 	bool failed;
 	uint32_t *gone; /* UIDs of what is no longer there */
 	uint32_t gone_count;
-	uint64_t gone_octets;
 	struct found batch[BATCH_COUNT];
 };
 
@@ -77,7 +77,6 @@ static void remove_batch(struct expunge *expunge)
 		int rc = remove_message(expunge->maildrop, found);
 		if (rc == MAILDROP_OK || rc == MAILDROP_GONE) {
 			expunge->gone[expunge->gone_count++] = found->record.uid;
-			expunge->gone_octets += found->record.octets;
 			continue;
 		}
 		if (!expunge->failed)
@@ -88,23 +87,18 @@ static void remove_batch(struct expunge *expunge)
 	expunge->batch_count = 0;
 }
 
+/* Where others share the maildrop they may still list what is gone. */
 static void update_index(struct expunge *expunge)
 {
 	struct maildrop *maildrop = expunge->maildrop;
-	struct drop drop = maildrop->drop;
+	const struct lock *lock = &maildrop->lock;
 	if (!maildrop->indexed || expunge->gone_count == 0)
 		return;
-	drop.count -= expunge->gone_count;
-	drop.octets -= expunge->gone_octets;
-	/* The directories have changed, perhaps not only by us. */
-	drop.trusted = false;
-	const struct index_update update = {
-	    .user = maildrop->user,
-	    .drop = &drop,
-	    .gone = expunge->gone,
-	    .gone_count = expunge->gone_count,
-	};
-	index_update(maildrop->env, &update);
+	/* If others bring the index up to date just now, the next login finds the mailbox changed. */
+	if (lock_index_begin(lock, INDEX_WAIT_MSECS) != MAILDROP_OK)
+		return;
+	index_remove(maildrop->env, maildrop->user, expunge->gone, expunge->gone_count, lock->shared);
+	lock_index_end(lock);
 }
 
 static int run(struct expunge *expunge, uint32_t wanted)

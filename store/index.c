@@ -292,17 +292,24 @@ static int put_drop(MDB_txn *txn, MDB_dbi dbi, const struct index_update *update
 	return mdb_put(txn, dbi, &k, &v, 0);
 }
 
-static int apply(MDB_txn *txn, MDB_dbi dbi, const struct index_update *update)
+static int remove_uid(MDB_txn *txn, MDB_dbi dbi, const struct index_update *update, uint32_t uid)
 {
+	if (update->epoch != 0)
+		return index_mark(txn, dbi, update->user, uid, update->epoch);
+	uint8_t key[RECORD_KEY_OCTETS];
+	MDB_val k = {record_key(update->user, uid, key), key};
+	int rc = mdb_del(txn, dbi, &k, NULL);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int apply(MDB_txn *txn, MDB_dbi dbi, void *arg)
+{
+	const struct index_update *update = arg;
 	uint8_t key[RECORD_KEY_OCTETS];
 	uint8_t value[RECORD_VALUE_OCTETS];
 	int rc = update->reset ? forget_user(txn, dbi, update->user) : 0;
-	for (size_t i = 0; rc == 0 && i < update->gone_count; i++) {
-		MDB_val k = {record_key(update->user, update->gone[i], key), key};
-		rc = mdb_del(txn, dbi, &k, NULL);
-		if (rc == MDB_NOTFOUND)
-			rc = 0;
-	}
+	for (size_t i = 0; rc == 0 && i < update->gone_count; i++)
+		rc = remove_uid(txn, dbi, update, update->gone[i]);
 	for (size_t i = 0; rc == 0 && i < update->put_count; i++) {
 		MDB_val k = {record_key(update->user, update->puts[i]->uid, key), key};
 		MDB_val v = {record_encode(update->puts[i], key, k.mv_size, value), value};
@@ -312,14 +319,14 @@ static int apply(MDB_txn *txn, MDB_dbi dbi, const struct index_update *update)
 }
 
 /* One try, within the writer's turn. */
-static int update_once(struct index_env *env, const struct index_update *update)
+static int write_once(struct index_env *env, index_write_fn *fn, void *arg)
 {
 	pthread_rwlock_rdlock(&env->map_lock);
 	env_enter(env);
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
 	if (rc == 0) {
-		rc = apply(txn, env->dbi, update);
+		rc = fn(txn, env->dbi, arg);
 		if (rc == 0)
 			rc = mdb_txn_commit(txn);
 		else
@@ -330,7 +337,7 @@ static int update_once(struct index_env *env, const struct index_update *update)
 	return rc;
 }
 
-int index_update(struct index_env *env, const struct index_update *update)
+int index_write(struct index_env *env, index_write_fn *fn, void *arg)
 {
 	if (atomic_load(&env->dead))
 		return INDEX_FAILED;
@@ -341,7 +348,7 @@ int index_update(struct index_env *env, const struct index_update *update)
 	env_linger(env, true);
 	int rc = MDB_MAP_FULL;
 	for (int tries = 0; tries < UPDATE_TRIES_COUNT; tries++) {
-		rc = update_once(env, update);
+		rc = write_once(env, fn, arg);
 		if (rc != MDB_MAP_FULL && rc != MDB_MAP_RESIZED)
 			break;
 		int resized = env_resize(env, rc == MDB_MAP_FULL);
@@ -356,4 +363,10 @@ int index_update(struct index_env *env, const struct index_update *update)
 	/* So LMDB calls a write cut short by a full disk; what was there before is whole either way. */
 	env_failed(env, "write", rc == EIO ? ENOSPC : rc);
 	return INDEX_FAILED;
+}
+
+int index_update(struct index_env *env, const struct index_update *update)
+{
+	struct index_update copy = *update;
+	return index_write(env, apply, &copy);
 }

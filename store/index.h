@@ -55,10 +55,19 @@ struct index_update {
 	size_t put_count;
 	const uint32_t *gone; /* UIDs */
 	size_t gone_count;
+	uint32_t epoch; /* 0: gone are deleted; else they are marked as gone since then, and stay */
 };
 /* The caller found the records contradicting each other: sets the environment aside. */
 void index_distrust(struct index_env *env);
 /* All of it or nothing. INDEX_FAILED. */
 int index_update(struct index_env *env, const struct index_update *update);
+/*
+ * Messages are no longer there: takes them out of what the index has now, which others may have changed since
+ * the caller's snapshot. mark: their records stay, marked as gone, for other sessions. The maildrop is not
+ * trusted afterwards. All of it or nothing. INDEX_FAILED.
+ */
+int index_remove(struct index_env *env, const char *user, const uint32_t *uids, size_t count, bool mark);
+/* Deletes what is marked as gone; drop as the index has it afterwards. INDEX_FAILED. */
+int index_purge(struct index_env *env, const char *user, struct drop *drop);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * index_env: the life of one LMDB environment: opened behind a guard, marked while in use, grown, and
- * set aside when it is broken. For index.c only.
+ * set aside when it is broken. For index.c and index_gone.c only.
  *
  * Beside NN.mdb lies NN.use, of which octets are locked (OFD locks, which die with their holder):
  * octet 0 shared by whoever is opening the environment, exclusively by whoever sets it aside; octet 1
@@ -67,6 +67,15 @@ void env_linger(struct index_env *env, bool linger);
 /* The right to write, waited for a moment only: a stopped process must not stop others. */
 bool env_writer_begin(struct index_env *env);
 void env_writer_end(struct index_env *env);
+
+/*
+ * A write transaction of one piece: fn returns an LMDB value, on anything but 0 nothing is written. It may be
+ * called again from the beginning. In index.c. INDEX_FAILED.
+ */
+typedef int index_write_fn(MDB_txn *txn, MDB_dbi dbi, void *arg);
+int index_write(struct index_env *env, index_write_fn *fn, void *arg);
+/* Within one: a message's record, if there is one and it is not marked yet. In index_gone.c. */
+int index_mark(MDB_txn *txn, MDB_dbi dbi, const char *user, uint32_t uid, uint32_t epoch);
 
 /* After MDB_MAP_FULL (grow) or MDB_MAP_RESIZED. Not within a transaction. Returns what LMDB says. */
 int env_resize(struct index_env *env, bool grow);

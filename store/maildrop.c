@@ -70,21 +70,33 @@ void store_close(struct store **store)
 	*store = NULL;
 }
 
-/* A mailbox is there: lock it, then bring the index up to date. */
+/* The maildrop is locked: brings the index up to date. */
 static int begin(struct maildrop *maildrop)
 {
-	int rc = lock_take(&maildrop->lock, maildrop->mailbox->home);
-	if (rc != MAILDROP_OK)
+	enum sync_right right = SYNC_READING;
+	int rc = lock_index_begin(&maildrop->lock, 0);
+	if (rc == MAILDROP_IN_USE)
 		return rc;
-	maildrop->env = index_take(maildrop->store->index, maildrop->user);
+	if (rc == MAILDROP_OK) {
+		right = lock_alone(&maildrop->lock) ? SYNC_ALONE : SYNC_AMONG_OTHERS;
+		maildrop->env = index_take(maildrop->store->index, maildrop->user);
+	}
 	const struct sync sync = {
+	    .right = right,
 	    .mailbox = maildrop->mailbox,
 	    .env = maildrop->env,
 	    .user = maildrop->user,
 	};
 	rc = sync_maildrop(&sync, &maildrop->drop, &maildrop->indexed, &maildrop->table);
+	lock_index_end(&maildrop->lock);
 	/* A part that vanished between two looks: the next login sees more. */
 	return rc == MAILDROP_GONE ? MAILDROP_TEMP : rc;
+}
+
+static int lock_and_begin(struct maildrop *maildrop, enum maildrop_lock lock)
+{
+	int rc = lock_take(&maildrop->lock, maildrop->mailbox->home, lock == MAILDROP_SHARED);
+	return rc == MAILDROP_OK ? begin(maildrop) : rc;
 }
 
 int maildrop_open(struct store *store, const struct maildrop_place *place, struct maildrop **maildrop_r)
@@ -98,11 +110,11 @@ int maildrop_open(struct store *store, const struct maildrop_place *place, struc
 		return MAILDROP_TEMP;
 	maildrop->store = store;
 	maildrop->hint_uid = 1;
-	maildrop->lock.fd = -1;
+	maildrop->lock = LOCK_NONE;
 	memcpy(maildrop->user, place->user, len + 1);
 	int rc = mailbox_open(store, place, &maildrop->mailbox);
 	if (rc == MAILDROP_OK)
-		rc = begin(maildrop);
+		rc = lock_and_begin(maildrop, place->lock);
 	else if (rc == MAILDROP_GONE)
 		rc = MAILDROP_OK;
 	if (rc != MAILDROP_OK)

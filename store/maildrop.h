@@ -16,6 +16,7 @@
 #ifndef KPOPD_STORE_MAILDROP_H
 #define KPOPD_STORE_MAILDROP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -63,21 +64,40 @@ enum maildrop_format {
 	MAILDROP_MBOX, /* one file, "From " lines between the messages */
 };
 
+/* Who may be in a maildrop at a time. Sessions of the first two and of the last exclude each other. */
+enum maildrop_lock {
+	MAILDROP_EXCLUSIVE = 0, /* one session (RFC 1939 section 4) */
+	MAILDROP_TAKEOVER,      /* one session, and it looks whether another wants the maildrop */
+	MAILDROP_SHARED,        /* any number, each with its own snapshot */
+};
+
 /* Whose maildrop, and where. */
 struct maildrop_place {
 	const char *user; /* the index key, NUL-terminated, at most 255 octets */
 	const char *path; /* beneath the mail root */
 	enum maildrop_format format;
+	enum maildrop_lock lock;
 };
 
 struct maildrop;
 /*
- * Locks the maildrop at place, and takes the snapshot that the session's message numbers stand for.
+ * Locks the maildrop at place, and takes the snapshot that the session's message numbers stand for. Never
+ * waits for another session; MAILDROP_SHARED: MAILDROP_IN_USE also while another one takes its snapshot.
  * MAILDROP_IN_USE, _TEMP, _PERM.
  */
 int maildrop_open(struct store *store, const struct maildrop_place *place, struct maildrop **maildrop_r);
 /* Releases the lock. Never deletes. */
 void maildrop_close(struct maildrop **maildrop);
+/*
+ * MAILDROP_TAKEOVER. A login that finds the maildrop in use wishes, tries maildrop_open again and again, and
+ * ends its wish whatever comes of it; who has the maildrop asks now and then whether it is wanted, and closes
+ * it. Wishes come in turn. MAILDROP_IN_USE: another one is there. MAILDROP_GONE: there is no maildrop.
+ * MAILDROP_TEMP, _PERM: nobody can wish here.
+ */
+struct maildrop_wish;
+int maildrop_wish(struct store *store, const struct maildrop_place *place, struct maildrop_wish **wish_r);
+void maildrop_wish_end(struct maildrop_wish **wish);
+bool maildrop_wanted(const struct maildrop *maildrop);
 
 uint32_t maildrop_count(const struct maildrop *maildrop);  /* messages; idx runs from 0 to count - 1 */
 uint64_t maildrop_octets(const struct maildrop *maildrop); /* their exact sizes on the wire, together */

@@ -7,12 +7,12 @@
 #include "wire.h"
 
 /* Changes whenever the octets below do; an index of another format is damaged to us, and rebuilt. */
-#define FORMAT 2u
+#define FORMAT 3u
 
 /* The octets of the two kinds of value, in host order: an index never leaves its host. */
 struct drop_octets {
 	uint64_t check;
-	uint32_t format, next_uid, count, trusted;
+	uint32_t format, next_uid, count, trusted, epoch, marked;
 	uint64_t generation, octets;
 	struct part_state parts[MAILBOX_PARTS];
 };
@@ -21,10 +21,10 @@ struct record_octets {
 	uint64_t octets, length, inode, offset;
 	int64_t mtime_nsecs;
 	uint8_t flags, part, name_len, uidl_len;
-	uint32_t format;
+	uint32_t format, gone, reserved;
 };
-_Static_assert(sizeof(struct drop_octets) == 120, "no padding");
-_Static_assert(sizeof(struct record_octets) == 56, "no padding");
+_Static_assert(sizeof(struct drop_octets) == 128, "no padding");
+_Static_assert(sizeof(struct record_octets) == 64, "no padding");
 _Static_assert(sizeof(struct drop_octets) <= RECORD_VALUE_OCTETS, "room for either");
 _Static_assert(
     sizeof(struct record_octets) <= RECORD_VALUE_OCTETS - RECORD_NAME_OCTETS - MAILDROP_UIDL_OCTETS,
@@ -88,6 +88,8 @@ size_t record_encode_drop(const struct drop *drop, const uint8_t *key, size_t ke
 	    .next_uid = drop->next_uid,
 	    .count = drop->count,
 	    .trusted = drop->trusted,
+	    .epoch = drop->epoch,
+	    .marked = drop->marked,
 	    .generation = drop->generation,
 	    .octets = drop->octets,
 	    .parts = {drop->parts[MAILDIR_NEW], drop->parts[MAILDIR_CUR]},
@@ -113,6 +115,8 @@ bool record_decode_drop(
 	    .next_uid = octets.next_uid,
 	    .count = octets.count,
 	    .trusted = octets.trusted != 0,
+	    .epoch = octets.epoch,
+	    .marked = octets.marked,
 	    .parts = {octets.parts[MAILDIR_NEW], octets.parts[MAILDIR_CUR]},
 	};
 	return true;
@@ -131,6 +135,7 @@ size_t record_encode(const struct record *record, const uint8_t *key, size_t key
 	    .name_len = record->name_len,
 	    .uidl_len = record->uidl_len,
 	    .format = FORMAT,
+	    .gone = record->gone,
 	};
 	size_t len = sizeof(octets);
 	memcpy(value_r, &octets, len);
@@ -178,6 +183,7 @@ bool record_decode(struct record *record_r, const uint8_t *key, size_t key_len, 
 	    .name = text,
 	    .uidl = text + octets.name_len,
 	    .uid = (uint32_t)uid[0] << 24 | (uint32_t)uid[1] << 16 | (uint32_t)uid[2] << 8 | uid[3],
+	    .gone = octets.gone,
 	    .flags = octets.flags,
 	    .part = octets.part,
 	    .name_len = octets.name_len,

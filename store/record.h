@@ -32,7 +32,9 @@ struct drop {
 	uint64_t octets;
 	uint32_t next_uid;
 	uint32_t count;
-	bool trusted; /* equal states mean that nothing has changed */
+	uint32_t epoch;  /* rises whenever records are marked as gone */
+	uint32_t marked; /* such records; count and octets are without them */
+	bool trusted;    /* equal states mean that nothing has changed */
 	struct part_state parts[MAILBOX_PARTS];
 };
 
@@ -44,6 +46,7 @@ struct record {
 	const char *name; /* not NUL-terminated; lives as long as the place it came from */
 	const char *uidl;
 	uint32_t uid;
+	uint32_t gone;      /* 0, or the epoch since when it is: kept for sessions that began before */
 	uint8_t flags;      /* WIRE_ */
 	uint8_t part;       /* below MAILBOX_PARTS */
 	uint8_t name_len;   /* a file name has 1 to 255 octets */

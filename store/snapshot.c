@@ -30,6 +30,9 @@ static int step(void *arg, const struct record *record)
 {
 	struct walk *walk = arg;
 	struct maildrop *maildrop = walk->maildrop;
+	/* Gone before our snapshot. */
+	if (record->gone != 0 && record->gone <= maildrop->drop.epoch)
+		return 0;
 	if (walk->skip > 0) {
 		walk->skip--;
 		return 0;

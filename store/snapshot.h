@@ -2,8 +2,10 @@
 /*
  * snapshot: an open maildrop, and its messages by the numbers that stand for them in the session.
  *
- * The snapshot lies in the index: nobody else changes this maildrop's records while we hold its lock, and
- * should the index be set aside, our environment stays open and as it was. Without an index it is a table.
+ * The snapshot lies in the index: while we hold the maildrop's lock, others who share it may add records
+ * behind ours, mark records as gone since an epoch after ours, and note where messages lie now, but take
+ * nothing away. Should the index be set aside, our environment stays open and as it was. Without an index the
+ * snapshot is a table.
  */
 #ifndef KPOPD_STORE_SNAPSHOT_H
 #define KPOPD_STORE_SNAPSHOT_H

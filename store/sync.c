@@ -52,6 +52,8 @@ static bool settled(const struct part_state *states, int64_t scanned_at)
 static int collect(void *arg, const struct record *record)
 {
 	struct table *table = arg;
+	if (record->gone != 0)
+		return 0;
 	if (table->count == TABLE_MESSAGES_COUNT || !table_add(table, record, MESSAGE_KEPT)) {
 		table->partial = true;
 		return 1;
@@ -253,6 +255,10 @@ static void sum_up(struct run *run, const struct part_state *states, int64_t sca
 	run->drop.octets = 0;
 	for (uint32_t i = 0; i < run->now->count; i++)
 		run->drop.octets += run->now->messages[i].record.octets;
+	if (run->sync->right == SYNC_AMONG_OTHERS && run->gone_count > 0) {
+		run->drop.epoch++;
+		run->drop.marked += run->gone_count;
+	}
 	memcpy(run->drop.parts, states, sizeof(run->drop.parts));
 	run->drop.trusted = !run->now->partial && settled(states, scanned_at);
 }
@@ -261,6 +267,9 @@ static void sum_up(struct run *run, const struct part_state *states, int64_t sca
 static bool store_index(struct run *run, const struct drop *before)
 {
 	const struct sync *sync = run->sync;
+	/* To begin anew would take from others what they list. */
+	if (!run->known && sync->right != SYNC_ALONE)
+		return false;
 	const struct record **puts = calloc((size_t)run->now->count + 1, sizeof(*puts));
 	if (puts == NULL)
 		return false;
@@ -269,7 +278,8 @@ static bool store_index(struct run *run, const struct drop *before)
 	    .drop = &run->drop,
 	    .puts = puts,
 	    .gone = run->gone,
-	    .gone_count = run->gone_count};
+	    .gone_count = run->gone_count,
+	    .epoch = sync->right == SYNC_ALONE ? 0 : run->drop.epoch};
 	for (uint32_t i = 0; i < run->now->count; i++)
 		if (run->now->messages[i].state != MESSAGE_KEPT)
 			puts[update.put_count++] = &run->now->messages[i].record;
@@ -308,6 +318,8 @@ int sync_maildrop(const struct sync *sync, struct drop *drop_r, bool *indexed_r,
 	if (rc != MAILDROP_OK)
 		return rc;
 	int found = sync->env == NULL ? INDEX_NONE : index_drop(sync->env, sync->user, &run.drop);
+	if (found == INDEX_OK && run.drop.marked > 0 && sync->right == SYNC_ALONE)
+		index_purge(sync->env, sync->user, &run.drop);
 	if (found == INDEX_OK && run.drop.trusted && same_states(run.drop.parts, states)) {
 		*drop_r = run.drop;
 		*indexed_r = true;

@@ -9,10 +9,18 @@
 #include "mailbox.h"
 #include "table.h"
 
+/* What other sessions of this maildrop leave us to do. */
+enum sync_right {
+	SYNC_ALONE = 0,    /* nobody else has a snapshot of it */
+	SYNC_AMONG_OTHERS, /* others list what the index has: nothing of that may go, it is marked instead */
+	SYNC_READING,      /* others may be writing: nothing beside the mail is written at all; env is NULL */
+};
+
 struct sync {
 	struct mailbox *mailbox;
 	struct index_env *env; /* NULL: no index */
 	const char *user;
+	enum sync_right right;
 };
 
 /*
