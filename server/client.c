@@ -74,6 +74,15 @@ static bool step_input(struct client *client)
 		client->outcome = OUTCOME_MORE_INPUT;
 		return true;
 	}
+	/* A QUIT must not remove what its client may never get. */
+	if (session_fetch_removes(client->session)) {
+		if (stream_mute(client->stream)) {
+			client->outcome = OUTCOME_DROP;
+			return true;
+		}
+		if (stream_output_pending(client->stream) != 0)
+			return false;
+	}
 	struct session_output out = client_output(client);
 	if (out.size < ANSWER_ROOM_OCTETS)
 		return false;

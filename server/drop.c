@@ -9,11 +9,14 @@
 
 #include "server/identity.h"
 #include "server/log.h"
+#include "server/policy.h"
 
 struct drop {
 	struct maildrop *maildrop;
 	int fd;
 	unsigned tries;
+	bool delayed;       /* the user has a login delay */
+	uint32_t wait_secs; /* of MAILDROP_EARLY */
 	uint64_t session;
 	char user[LIMIT_USER_OCTETS + 1];
 };
@@ -27,6 +30,8 @@ static enum refusal refusal_of(int err)
 		return REFUSAL_PERM;
 	case MAILDROP_GONE:
 		return REFUSAL_GONE;
+	case MAILDROP_EARLY:
+		return REFUSAL_EARLY;
 	default:
 		return REFUSAL_TEMP;
 	}
@@ -74,34 +79,64 @@ static void log_refusal(const struct drop *drop, int err)
 	if (err == MAILDROP_IN_USE)
 		log_info(
 		    "refused session=%016" PRIx64 " user=%s: maildrop in use", drop->session, drop->user);
+	else if (err == MAILDROP_EARLY)
+		log_info("refused session=%016" PRIx64 " user=%s: login again %u seconds too early",
+		    drop->session, drop->user, drop->wait_secs);
 	else
 		log_warning("refused session=%016" PRIx64 " user=%s: maildrop %s (%s)", drop->session,
 		    drop->user, err == MAILDROP_PERM ? needs : "cannot be opened just now", strerror(error));
 }
 
-enum drop_state drop_open(struct drop *drop, struct store *store, const struct config *config)
+/* The answer to AUTH_OPEN: how long to wait is of use to a client. */
+static void refuse_open(const struct drop *drop, int err)
+{
+	uint8_t buf[5];
+	struct msg_writer w = {buf, sizeof buf, 0, false};
+	msg_put_u8(&w, (uint8_t)refusal_of(err));
+	if (err == MAILDROP_EARLY)
+		msg_put_u32(&w, drop->wait_secs);
+	msg_send(drop->fd, MSG_STORE_REFUSED, buf, w.len, -1);
+}
+
+static int open_maildrop(struct drop *drop, struct store *store, const struct config *config)
 {
 	char path[PATH_MAX];
 	struct maildrop_place place;
-	int err = MAILDROP_PERM;
-	if (drop->user[0] == '\0')
+	struct policy policy;
+	if (drop->user[0] == '\0') {
 		log_error("auth asked for a maildrop of no sound name: refused");
-	else if (identity_place(config, drop->user, path, &place) < 0)
+		return MAILDROP_PERM;
+	}
+	if (identity_place(config, drop->user, path, &place) < 0) {
 		log_error("user=%s has no sound path by the template of kpopd.conf", drop->user);
-	else
-		err = maildrop_open(store, &place, &drop->maildrop);
+		return MAILDROP_PERM;
+	}
+	policy_of(config, drop->user, &policy);
+	drop->delayed = policy.login_delay_secs > 0;
+	place.login_delay_secs = policy.login_delay_secs;
+	place.wait_secs_r = &drop->wait_secs;
+	return maildrop_open(store, &place, &drop->maildrop);
+}
+
+enum drop_state drop_open(struct drop *drop, struct store *store, const struct config *config)
+{
+	int err = open_maildrop(drop, store, config);
 	if (err == MAILDROP_IN_USE && drop->tries++ < DROP_TRIES_COUNT)
 		return DROP_IN_USE;
 	if (err != MAILDROP_OK) {
 		log_refusal(drop, err);
-		refuse(drop->fd, err);
+		refuse_open(drop, err);
 		return DROP_OVER;
 	}
 	uint8_t buf[12];
 	struct msg_writer w = {buf, sizeof buf, 0, false};
 	msg_put_u32(&w, maildrop_count(drop->maildrop));
 	msg_put_u64(&w, maildrop_octets(drop->maildrop));
-	return msg_send(drop->fd, MSG_STORE_OPENED, buf, w.len, -1) == MSG_OK ? DROP_OPEN : DROP_OVER;
+	if (msg_send(drop->fd, MSG_STORE_OPENED, buf, w.len, -1) != MSG_OK)
+		return DROP_OVER;
+	if (drop->delayed)
+		maildrop_logged_in(drop->maildrop);
+	return DROP_OPEN;
 }
 
 int drop_fd(const struct drop *drop)

@@ -18,8 +18,8 @@
  *   FRONT_STEP       the client's token; for USERPASS "user NUL password", for APOP "user NUL digest",
  *                    for KPOP the user
  *   AUTH_MORE        the challenge; for APOP the timestamp; for KPOP the octets that answer the AP-REQ
- *   AUTH_DONE        u8 layer (enum saslx_layers, 0: none), u16 length, the user's name, for the log only;
- *                    then the layer as sasl/layer.h reads it.
+ *   AUTH_DONE        u8 layer (enum saslx_layers, 0: none), u16 length, the user's name, for the log and for what CAPA
+ *                    shows him; then the layer as sasl/layer.h reads it.
  *                    fd: the maildrop
  *   AUTH_FAIL        u8 enum refusal, then for KPOP a KRB-ERROR frame
  *   AUTH_OPEN        u64 session, u8 reserved 0, the user's name.
@@ -30,7 +30,7 @@
  *   CHECK_ANSWER     u8 enum check_verdict, u16 length and the principal that was proved (of CHECK_KERBEROS, when
  *                    right), then a line of why, for the log only
  *   STORE_OPENED     u32 messages, u64 octets
- *   STORE_REFUSED    u8 enum refusal
+ *   STORE_REFUSED    u8 enum refusal; of REFUSAL_EARLY, u32 seconds to wait
  *   FRONT_LIST       u8 enum list_kind, u32 idx, u32 count
  *   STORE_LISTED     u8 enum list_kind, u32 idx (first), u32 count, then the entries;
  *                    LIST_OCTETS: u64 octets each; LIST_UIDLS: u8 length and as many octets each
@@ -109,6 +109,7 @@ enum refusal {
 	REFUSAL_AUTH,     /* [AUTH] */
 	REFUSAL_IN_USE,   /* [IN-USE] */
 	REFUSAL_GONE,     /* a message is no longer there */
+	REFUSAL_EARLY,    /* [LOGIN-DELAY] */
 	REFUSAL_COUNT
 };
 

@@ -281,6 +281,7 @@ static void count_message(struct session *session)
 	if (session->message.whole) {
 		session->retr_count++;
 		session->retr_octets += session->message.announced;
+		session_fetched(session, session->idx);
 	} else {
 		session->top_count++;
 	}

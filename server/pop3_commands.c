@@ -42,7 +42,7 @@ static const struct pop3_command commands[] = {
 };
 
 /* What CAPA shows beyond commands. */
-static const char *const always[] = {"RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"};
+static const char *const always[] = {"RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"};
 
 const struct pop3_command *pop3_commands(size_t *count_r)
 {
@@ -86,6 +86,28 @@ static void show_command(struct session *session, const struct pop3_command *com
 		session_line(session, "%s", command->tag);
 }
 
+/*
+ * Before login it is not known whose mail is meant: then the longest delay and the shortest time are shown,
+ * and that they are not everybody's (RFC 2449 sections 6.5, 6.7). A delay shown then is shown after it, too,
+ * even if it is none (section 5).
+ */
+static void show_policy(struct session *session)
+{
+	struct policy_extremes of;
+	policy_extremes(session->config, &of);
+	bool delays = of.login_delay_secs > 0;
+	if (session->logged_in)
+		of = (struct policy_extremes){.login_delay_secs = session->policy.login_delay_secs,
+		    .expire_days = session->policy.expire_days};
+	if (delays)
+		session_line(
+		    session, "LOGIN-DELAY %u%s", of.login_delay_secs, of.login_delay_differs ? " USER" : "");
+	if (of.expire_days == POLICY_NEVER)
+		session_line(session, "EXPIRE NEVER");
+	else
+		session_line(session, "EXPIRE %u%s", of.expire_days, of.expire_differs ? " USER" : "");
+}
+
 static enum outcome cmd_capa(struct session *session, const struct pop3_args *args)
 {
 	(void)args;
@@ -96,6 +118,7 @@ static enum outcome cmd_capa(struct session *session, const struct pop3_args *ar
 	}
 	for (size_t i = 0; i < sizeof always / sizeof always[0]; i++)
 		session_line(session, "%s", always[i]);
+	show_policy(session);
 	if (session->config->implementation)
 		session_line(session, "IMPLEMENTATION kpopd-" KPOPD_VERSION);
 	session_line(session, ".");

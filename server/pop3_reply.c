@@ -13,6 +13,8 @@ const char *pop3_reply_code(enum refusal refusal)
 		return "[AUTH]";
 	case REFUSAL_IN_USE:
 		return "[IN-USE]";
+	case REFUSAL_EARLY:
+		return "[LOGIN-DELAY]";
 	case REFUSAL_TEMP:
 	case REFUSAL_GONE:
 	case REFUSAL_COUNT:

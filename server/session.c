@@ -79,6 +79,7 @@ void session_free(struct session **session)
 	multiline_clear(s);
 	layer_free(&s->layer);
 	free(s->marks);
+	free(s->fetched);
 	OPENSSL_cleanse(s, sizeof *s);
 	free(s);
 	*session = NULL;
@@ -211,6 +212,11 @@ unsigned session_expects(const struct session *session)
 bool session_conversing(const struct session *session)
 {
 	return session->conversing;
+}
+
+bool session_fetch_removes(const struct session *session)
+{
+	return session->fetched != NULL;
 }
 
 bool session_maildrop(const struct session *session)

@@ -92,6 +92,12 @@ bool session_conversing(const struct session *session);
 bool session_maildrop(const struct session *session);
 
 /*
+ * Whether a QUIT would remove mail for no other reason than that it was fetched: then session_input is not to
+ * be called before all that was written has left, and not at all once something could not leave.
+ */
+bool session_fetch_removes(const struct session *session);
+
+/*
  * An answer. The descriptor of a STORE_MESSAGE is the session's from then on, whatever comes of it; the
  * maildrop of an AUTH_DONE stays the caller's.
  */

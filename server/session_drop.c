@@ -133,14 +133,51 @@ enum outcome session_cmd_dele(struct session *session, const struct pop3_args *a
 	return errand(session, ERRAND_DELE, LIST_OCTETS, idx, 1);
 }
 
+/* RFC 2449 section 6.7, EXPIRE 0: QUIT removes it. Without memory it stays. */
+void session_fetched(struct session *session, uint32_t idx)
+{
+	if (session->policy.expire_days != 0)
+		return;
+	if (session->fetched == NULL)
+		session->fetched = calloc(1, marks_len(session));
+	if (session->fetched != NULL)
+		session->fetched[idx / 8] = (uint8_t)(session->fetched[idx / 8] | 1u << (idx % 8));
+}
+
+/* From here on what was fetched is as if it had been marked. */
+static void mark_fetched(struct session *session)
+{
+	if (session->fetched == NULL)
+		return;
+	for (uint32_t idx = 0; idx < session->count; idx++)
+		if ((session->fetched[idx / 8] >> (idx % 8) & 1) != 0 && !session_marked(session, idx))
+			session->marked_count++;
+	for (size_t i = 0; session->marks != NULL && i < marks_len(session); i++)
+		session->fetched[i] |= session->marks[i];
+	free(session->marks);
+	session->marks = session->fetched;
+	session->fetched = NULL;
+}
+
+/* Forgets what was fetched, too: whoever takes all back wants nothing removed. */
 enum outcome session_cmd_rset(struct session *session, const struct pop3_args *args)
 {
 	(void)args;
 	free(session->marks);
-	session->marks = NULL;
+	free(session->fetched);
+	session->marks = session->fetched = NULL;
 	session->marked_count = 0;
 	session->marked_octets = 0;
 	session_ok(session, "%u messages (%llu octets)", session->count, left_octets(session));
+	return OUTCOME_INPUT;
+}
+
+/* RFC 2449 section 8.1.1: never in answer to USER, which opens nothing. */
+static enum outcome too_early(struct session *session, uint32_t wait_secs)
+{
+	session->phase = PHASE_AUTHORIZATION;
+	session_refuse(
+	    session, REFUSAL_EARLY, "the last login was too recent; log in again in %u seconds", wait_secs);
 	return OUTCOME_INPUT;
 }
 
@@ -151,6 +188,8 @@ enum outcome session_open_answer(struct session *session, const struct msg *msg)
 	if (msg->type == MSG_STORE_REFUSED) {
 		uint8_t refusal = msg_get_u8(&r);
 		session->maildrop = false;
+		if (refusal == REFUSAL_EARLY)
+			return too_early(session, msg_get_u32(&r));
 		if (refusal != REFUSAL_IN_USE)
 			return session_login_refused(
 			    session, refusal == REFUSAL_PERM ? REFUSAL_PERM : REFUSAL_TEMP);
@@ -164,6 +203,7 @@ enum outcome session_open_answer(struct session *session, const struct msg *msg)
 		return session_store_given_up(session);
 	session->phase = PHASE_TRANSACTION;
 	session->logged_in = true;
+	policy_of(session->config, session->user, &session->policy);
 	session->since = session->now;
 	session_ok(session, "%u messages (%llu octets)", session->count, left_octets(session));
 	return session->layer != NULL ? OUTCOME_LAYER : OUTCOME_INPUT;
@@ -239,6 +279,7 @@ enum outcome session_drop_answer(struct session *session, const struct msg *msg)
 enum outcome session_commit(struct session *session)
 {
 	session->phase = PHASE_UPDATE;
+	mark_fetched(session);
 	if (!session->maildrop)
 		return session_store_given_up(session);
 	bool any = session->marked_count > 0;

@@ -12,6 +12,7 @@
 
 #include "server/auth_token.h"
 #include "server/mechanism.h"
+#include "server/policy.h"
 #include "server/pop3_parse.h"
 #include "server/pop3_reply.h"
 #include "server/session.h"
@@ -108,11 +109,13 @@ struct session {
 
 	/* maildrop */
 	bool maildrop, logged_in;
+	struct policy policy; /* once logged in */
 	enum drop_errand errand;
 	uint32_t idx, wanted; /* of the errand: entries asked for, or TOP's lines */
 	uint32_t count, marked_count;
 	uint64_t octets, marked_octets;
 	uint8_t *marks;     /* one bit a message; NULL: none yet */
+	uint8_t *fetched;   /* likewise, of RETR, for a user whose mail goes when it is fetched */
 	uint32_t known_idx; /* known_octets is this message's size; UINT32_MAX: none */
 	uint64_t known_octets;
 
@@ -197,6 +200,8 @@ enum outcome session_commit(struct session *session);
 enum outcome session_commit_answer(struct session *session, const struct msg *msg);
 enum outcome session_store_given_up(struct session *session);
 bool session_marked(const struct session *session, uint32_t idx);
+/* RETR has sent a message to its end. */
+void session_fetched(struct session *session, uint32_t idx);
 
 /* multiline.c */
 /* octets are the session's to wipe and free from here on; the outcome is after once they are written. */

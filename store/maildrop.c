@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "login.h"
 #include "snapshot.h"
 #include "sync.h"
 
@@ -93,9 +94,11 @@ static int begin(struct maildrop *maildrop)
 	return rc == MAILDROP_GONE ? MAILDROP_TEMP : rc;
 }
 
-static int lock_and_begin(struct maildrop *maildrop, enum maildrop_lock lock)
+static int lock_and_begin(struct maildrop *maildrop, const struct maildrop_place *place)
 {
-	int rc = lock_take(&maildrop->lock, maildrop->mailbox->home, lock == MAILDROP_SHARED);
+	int rc = lock_take(&maildrop->lock, maildrop->mailbox->home, place->lock == MAILDROP_SHARED);
+	if (rc == MAILDROP_OK)
+		rc = login_check(maildrop->lock.fd, place);
 	return rc == MAILDROP_OK ? begin(maildrop) : rc;
 }
 
@@ -114,7 +117,7 @@ int maildrop_open(struct store *store, const struct maildrop_place *place, struc
 	memcpy(maildrop->user, place->user, len + 1);
 	int rc = mailbox_open(store, place, &maildrop->mailbox);
 	if (rc == MAILDROP_OK)
-		rc = lock_and_begin(maildrop, place->lock);
+		rc = lock_and_begin(maildrop, place);
 	else if (rc == MAILDROP_GONE)
 		rc = MAILDROP_OK;
 	if (rc != MAILDROP_OK)
@@ -136,6 +139,11 @@ void maildrop_close(struct maildrop **maildrop)
 	lock_drop(&gone->lock);
 	mailbox_close(&gone->mailbox);
 	free(gone);
+}
+
+void maildrop_logged_in(struct maildrop *maildrop)
+{
+	login_note(maildrop->lock.fd);
 }
 
 uint32_t maildrop_count(const struct maildrop *maildrop)

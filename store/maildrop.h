@@ -32,6 +32,7 @@ enum maildrop_err {
 	MAILDROP_GONE = -4,   /* this message is no longer there: another program removed it */
 	MAILDROP_RANGE = -5,  /* no message with that number */
 	MAILDROP_UIDL = -6,   /* a UIDL that cannot be given to this message */
+	MAILDROP_EARLY = -7,  /* too soon after the last login */
 };
 
 /* What the store wants told; it has no log of its own. text is printable ASCII, valid in the call only. */
@@ -77,13 +78,15 @@ struct maildrop_place {
 	const char *path; /* beneath the mail root */
 	enum maildrop_format format;
 	enum maildrop_lock lock;
+	uint32_t login_delay_secs; /* since maildrop_logged_in; 0: none */
+	uint32_t *wait_secs_r;     /* of MAILDROP_EARLY: how long still, at least 1; NULL: not wanted */
 };
 
 struct maildrop;
 /*
  * Locks the maildrop at place, and takes the snapshot that the session's message numbers stand for. Never
  * waits for another session; MAILDROP_SHARED: MAILDROP_IN_USE also while another one takes its snapshot.
- * MAILDROP_IN_USE, _TEMP, _PERM.
+ * MAILDROP_IN_USE, _EARLY (before anything else was done), _TEMP, _PERM.
  */
 int maildrop_open(struct store *store, const struct maildrop_place *place, struct maildrop **maildrop_r);
 /* Releases the lock. Never deletes. */
@@ -92,12 +95,16 @@ void maildrop_close(struct maildrop **maildrop);
  * MAILDROP_TAKEOVER. A login that finds the maildrop in use wishes, tries maildrop_open again and again, and
  * ends its wish whatever comes of it; who has the maildrop asks now and then whether it is wanted, and closes
  * it. Wishes come in turn. MAILDROP_IN_USE: another one is there. MAILDROP_GONE: there is no maildrop.
+ * MAILDROP_EARLY: as of maildrop_open.
  * MAILDROP_TEMP, _PERM: nobody can wish here.
  */
 struct maildrop_wish;
 int maildrop_wish(struct store *store, const struct maildrop_place *place, struct maildrop_wish **wish_r);
 void maildrop_wish_end(struct maildrop_wish **wish);
 bool maildrop_wanted(const struct maildrop *maildrop);
+
+/* A client's login, from which the next login's delay counts. To be called while it is open. */
+void maildrop_logged_in(struct maildrop *maildrop);
 
 uint32_t maildrop_count(const struct maildrop *maildrop);  /* messages; idx runs from 0 to count - 1 */
 uint64_t maildrop_octets(const struct maildrop *maildrop); /* their exact sizes on the wire, together */

@@ -216,6 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .apop = (how & 8) != 0,
 	    .plaintext = (enum plaintext)(how >> 4 & 1) * 2,
 	    .authorization_secs = 180,
+	    .expire_days = (how & 8) != 0 ? 0 : CONFIG_NEVER,
 	    .idle_secs = 600,
 	    .kpop_handshake_secs = 30};
 	const struct offers offers = {UINT32_MAX, (how & 32) == 0, (how & 64) == 0, (how & 128) == 0};

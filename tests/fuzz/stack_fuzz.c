@@ -56,6 +56,7 @@ static struct config config = {.hostname = hostname,
     .user_pass = true,
     .plaintext = PLAINTEXT_ALWAYS,
     .authorization_secs = 180,
+    .expire_days = CONFIG_NEVER,
     .idle_secs = 600,
     .tls_handshake_secs = 10,
     .kpop_handshake_secs = 30};

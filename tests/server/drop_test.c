@@ -25,7 +25,7 @@
 static const char *const names[MESSAGES_COUNT] = {"1.a", "2.b", "3.c"};
 static const char *const texts[MESSAGES_COUNT] = {"one\n", "two, longer\n", "three\r\n"};
 static char maildir_template[] = "%u/Maildir";
-static const struct config config = {.maildir = maildir_template};
+static struct config config = {.maildir = maildir_template, .expire_days = CONFIG_NEVER};
 static uint8_t room[LIMIT_MSG_OCTETS], answer_room[LIMIT_MSG_OCTETS];
 
 /* What the kernel is asked to send goes by here: was the lock free when the answer left? */
@@ -423,11 +423,70 @@ static void test_no_commit(void **state)
 	close_drop(&drop, front);
 }
 
+static void write_login_time(time_t time)
+{
+	char line[64];
+	int fd =
+	    openat(fixture->root, "alice/Maildir/kpopd.lock", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	int len = snprintf(line, sizeof line, "login %020lld\n", (long long)time);
+	assert_int_equal(write(fd, line, (size_t)len), len);
+	close(fd);
+}
+
+/* Opens alice's maildrop. Returns the seconds to wait, 0: it opened, and the front was there or not. */
+static uint32_t wait_of(bool front_there)
+{
+	int front;
+	struct drop *drop = new_drop(0, "alice", 5, &front);
+	if (!front_there)
+		close(front);
+	enum drop_state state = drop_open(drop, fixture->store, &config);
+	uint32_t wait = 0;
+	if (front_there) {
+		struct msg msg = answer(front, MSG_AT_FRONT_OPENING);
+		struct msg_reader r = {msg.body, msg.len, false};
+		assert_int_equal(msg.type, state == DROP_OPEN ? MSG_STORE_OPENED : MSG_STORE_REFUSED);
+		if (state == DROP_OVER) {
+			assert_int_equal(msg_get_u8(&r), REFUSAL_EARLY);
+			wait = msg_get_u32(&r);
+			assert_true(msg_end(&r) && wait > 0);
+		}
+		close(front);
+	}
+	drop_free(&drop);
+	return wait;
+}
+
+static void test_login_delay(void **state)
+{
+	(void)state;
+	static char alice[] = "a*", *users[] = {alice, NULL};
+	static struct class_config class = {
+	    .users = users, .login_delay_secs = 0, .expire_days = CONFIG_UNSET};
+	config.login_delay_secs = 3600;
+	assert_int_equal(wait_of(false), 0); /* a login of which nobody heard is none */
+	assert_int_equal(wait_of(true), 0);
+	assert_in_range(wait_of(true), 1800, 3600);
+	write_login_time(time(NULL) - 3000);
+	assert_in_range(wait_of(true), 1, 600);
+	write_login_time(time(NULL) - 3600);
+	assert_int_equal(wait_of(true), 0);
+	assert_in_range(wait_of(true), 1800, 3600);
+	config.classes = &class;
+	config.class_count = 1;
+	assert_int_equal(wait_of(true), 0);
+	config.class_count = 0;
+	config.login_delay_secs = 0;
+	assert_int_equal(wait_of(true), 0);
+	assert_int_equal(wait_of(true), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {TEST(test_names), TEST(test_in_use), TEST(test_front_gone),
 	    TEST(test_messages), TEST(test_message), TEST(test_deaf), TEST(test_commit),
-	    TEST(test_commit_too_long), TEST(test_no_commit)};
+	    TEST(test_commit_too_long), TEST(test_no_commit), TEST(test_login_delay)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -264,6 +264,16 @@ static bool set(struct player *p, const char *text)
 		p->config.gssapi_channel_binding = policy_of(value);
 	} else if (strncmp(text, "bindings ", 9) == 0) {
 		p->bindings = (unsigned)atoi(value);
+	} else if (strncmp(text, "delay ", 6) == 0) {
+		p->config.login_delay_secs = (unsigned)atoi(value);
+	} else if (strncmp(text, "expire ", 7) == 0) {
+		p->config.expire_days = (unsigned)atoi(value);
+	} else if (strncmp(text, "class ", 6) == 0) {
+		p->class.users = p->class_users;
+		p->class.expire_days = CONFIG_UNSET;
+		sscanf(value, "%63s %u %u", p->class_user, &p->class.login_delay_secs, &p->class.expire_days);
+		p->config.classes = &p->class;
+		p->config.class_count = 1;
 	} else if (strncmp(text, "without ", 8) == 0) {
 		without(p, value);
 	} else if (strcmp(text, "apop") == 0) {
@@ -499,7 +509,9 @@ static void defaults(struct player *p)
 	    .idle_secs = 600,
 	    .tls_handshake_secs = 30,
 	    .kpop_handshake_secs = 30,
+	    .expire_days = CONFIG_NEVER,
 	    .implementation = true};
+	p->class_users[0] = p->class_user;
 	p->offers = (struct offers){.mechanisms = UINT32_MAX, .kpop = true, .tls = true, .passwords = true};
 	p->params = (struct session_params){.config = &p->config,
 	    .offers = &p->offers,

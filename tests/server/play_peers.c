@@ -240,6 +240,7 @@ static uint8_t refusal_of(const char *text)
 	       : strncmp(text, "AUTH", 4) == 0   ? REFUSAL_AUTH
 	       : strncmp(text, "IN_USE", 6) == 0 ? REFUSAL_IN_USE
 	       : strncmp(text, "GONE", 4) == 0   ? REFUSAL_GONE
+	       : strncmp(text, "EARLY", 5) == 0  ? REFUSAL_EARLY
 						 : REFUSAL_TEMP;
 }
 
@@ -358,6 +359,8 @@ bool play_store_says(struct player *p, const char *text)
 	}
 	if (play_starts(text, "REFUSED ", &rest)) {
 		msg_put_u8(&w, refusal_of(rest));
+		if (sscanf(rest, "EARLY %u", &count) == 1)
+			msg_put_u32(&w, count);
 		return answer(p, MSG_STORE_REFUSED, &w, -1) && play_pump(p);
 	}
 	if (play_starts(text, "LISTED ", &rest)) {

@@ -19,6 +19,8 @@ struct player {
 	const struct play_style *style;
 	struct config config;
 	struct listener_config listener;
+	struct class_config class;
+	char *class_users[2], class_user[64];
 	unsigned bindings; /* bits of what TLS can be bound to */
 	char *mechanisms[LIMIT_MECHANISMS_COUNT + 1];
 	char mechanism_text[1024];

@@ -89,6 +89,7 @@ static const struct config with_apop = {.hostname = hostname,
     .apop = true,
     .plaintext = PLAINTEXT_ALWAYS,
     .authorization_secs = 180,
+    .expire_days = CONFIG_NEVER,
     .idle_secs = 600,
     .kpop_handshake_secs = 30};
 

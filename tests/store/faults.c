@@ -30,6 +30,8 @@ int __wrap_mdb_txn_commit(MDB_txn *txn);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 {
 	int rc = __real_clock_gettime(clock, time);
+	if (faults.clock_still != 0 && clock == CLOCK_REALTIME)
+		*time = (struct timespec){.tv_sec = faults.clock_still};
 	time->tv_sec += faults.clock_secs;
 	return rc;
 }

@@ -6,9 +6,11 @@
 #define KPOPD_TESTS_STORE_FAULTS_H
 
 #include <stdatomic.h>
+#include <time.h>
 
 struct faults {
 	int clock_secs;     /* the clock is ahead by so much: directories just made seem to be at rest */
+	time_t clock_still; /* the clock stands at this second; 0: it goes */
 	atomic_uint scans;  /* directories opened for reading */
 	atomic_uint writes; /* write transactions */
 	atomic_uint fsyncs;
