@@ -2,6 +2,7 @@
 /*
  * wish: a login's wish for a maildrop that another session has.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
