@@ -35,10 +35,15 @@ struct mailbox_ops {
 	/*
 	 * Everything that may be a message: its name, unique_len, part, inode and offset. One that is moved
 	 * by another program during the scan may be seen twice, never not at all. MAILDROP_TEMP, _PERM.
+	 *
+	 * A format that must read the messages to find them fills in octets, length and flags, too (octets
+	 * is 0 otherwise). They win over what is known: a message stays the same when another program has
+	 * rewritten its Status, but its size does not. Such a format's offset is the order of arrival.
 	 */
 	int (*scan)(struct mailbox *mailbox, mailbox_scan_fn *fn, void *arg);
 	/*
-	 * Reads the whole message once, and fills in octets, length, flags, inode and mtime_nsecs.
+	 * Reads the whole message once, and fills in octets, length, flags, inode and mtime_nsecs, unless
+	 * the scan has done so.
 	 * MAILDROP_GONE: it is not there, or is none, and must be left out for now (that was noted).
 	 * MAILDROP_TEMP: trouble of our own, such as no descriptors.
 	 */

@@ -85,9 +85,22 @@ static int by_unique_and_inode(const struct record *a, const struct record *b)
 	return order != 0 ? order : (a->inode > b->inode) - (a->inode < b->inode);
 }
 
-static bool same_name(const struct record *a, const struct record *b)
+static bool same_place(const struct record *a, const struct record *b)
 {
-	return a->part == b->part && a->name_len == b->name_len && memcmp(a->name, b->name, a->name_len) == 0;
+	return a->part == b->part && a->offset == b->offset && a->name_len == b->name_len &&
+	       memcmp(a->name, b->name, a->name_len) == 0;
+}
+
+/* What a scan says of a message's size, if it says anything. */
+static bool resize(struct record *record, const struct record *seen)
+{
+	if (seen->octets == 0 || (seen->octets == record->octets && seen->length == record->length &&
+				     seen->flags == record->flags))
+		return false;
+	record->octets = seen->octets;
+	record->length = seen->length;
+	record->flags = seen->flags;
+	return true;
 }
 
 /* The message is one the index knows: it keeps everything but perhaps its name. */
@@ -98,7 +111,9 @@ static void inherit(struct message *message, const struct message *old)
 	record.name_len = message->record.name_len;
 	record.unique_len = message->record.unique_len;
 	record.part = message->record.part;
-	message->state = same_name(&record, &old->record) ? MESSAGE_KEPT : MESSAGE_MOVED;
+	record.offset = message->record.offset;
+	bool resized = resize(&record, &message->record);
+	message->state = !resized && same_place(&record, &old->record) ? MESSAGE_KEPT : MESSAGE_MOVED;
 	message->record = record;
 }
 
@@ -129,6 +144,8 @@ static int by_arrival(const void *a_pointer, const void *b_pointer)
 {
 	const struct record *a = &(*(const struct message *const *)a_pointer)->record;
 	const struct record *b = &(*(const struct message *const *)b_pointer)->record;
+	if (a->offset != b->offset)
+		return a->offset < b->offset ? -1 : 1;
 	return uidl_order(a->name, a->name_len, b->name, b->name_len);
 }
 
