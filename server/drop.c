@@ -223,15 +223,17 @@ static bool serve_fetch(struct drop *drop, const struct msg *msg)
 /* The lock is given back before the answer, so that a client that logs in again at once finds it free. */
 static bool serve_commit(struct drop *drop, const struct msg *msg)
 {
-	int err = msg->len == 0 ? MAILDROP_OK : maildrop_expunge(drop->maildrop, msg->body, msg->len);
+	uint32_t left = 0;
+	int err = msg->len == 0 ? MAILDROP_OK : maildrop_expunge(drop->maildrop, msg->body, msg->len, &left);
 	maildrop_close(&drop->maildrop);
-	if (err == MAILDROP_OK) {
-		msg_send(drop->fd, MSG_STORE_COMMITTED, NULL, 0, -1);
-	} else {
-		log_warning("session=%016" PRIx64 " user=%s: some deleted messages could not be removed",
-		    drop->session, drop->user);
-		refuse(drop->fd, err);
-	}
+	if (err != MAILDROP_OK)
+		log_warning("session=%016" PRIx64 " user=%s: %" PRIu32
+			    " deleted messages could not be removed",
+		    drop->session, drop->user, left);
+	if (err != MAILDROP_OK && left == 0)
+		refuse(drop->fd, err); /* marks that stand for nothing */
+	else
+		msg_send(drop->fd, MSG_STORE_COMMITTED, &left, sizeof left, -1);
 	return false;
 }
 

@@ -52,7 +52,7 @@ static const struct row {
     [MSG_FRONT_FETCH] = {4, 4, false, MSG_AT_STORE_OPEN},
     [MSG_STORE_MESSAGE] = {28, 28, true, MSG_AT_FRONT_FETCH},
     [MSG_FRONT_COMMIT] = {0, LIMIT_MSG_MARKS_OCTETS, false, MSG_AT_STORE_OPEN},
-    [MSG_STORE_COMMITTED] = {0, 0, false, MSG_AT_FRONT_COMMIT},
+    [MSG_STORE_COMMITTED] = {4, 4, false, MSG_AT_FRONT_COMMIT},
     [MSG_CHILD_READY] = {5, 5, false, MSG_AT_PARENT},
     [MSG_CHILD_TAKEN] = {0, 0, false, MSG_AT_PARENT},
     [MSG_CHILD_ALIVE] = {0, 0, false, MSG_AT_PARENT},

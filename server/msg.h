@@ -38,7 +38,7 @@
  *   STORE_MESSAGE    u64 offset, u64 length, u64 octets, u32 WIRE_ flags.
  *                    fd: the message
  *   FRONT_COMMIT     the marks, one bit a message; ends the maildrop
- *   STORE_COMMITTED  empty; a failure comes as STORE_REFUSED
+ *   STORE_COMMITTED  u32 how many of the marked were not removed, or not surely
  *   CHILD_READY      u32 bits of the mechanisms that can work (auth), u8 flags: 1 KPOP can work, 2 passwords
  *                    can be checked (see offers.h)
  *   CHILD_TAKEN      empty: the child has a client and is no longer spare

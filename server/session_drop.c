@@ -289,9 +289,16 @@ enum outcome session_commit(struct session *session)
 
 enum outcome session_commit_answer(struct session *session, const struct msg *msg)
 {
-	if (msg->type != MSG_STORE_COMMITTED)
+	struct msg_reader r = {.buf = msg->body, .len = msg->len};
+	uint32_t left = msg_get_u32(&r);
+	if (msg->type != MSG_STORE_COMMITTED || !msg_end(&r) || left > session->marked_count)
 		return session_store_given_up(session);
-	session->removed_count = session->marked_count;
+	session->removed_count = session->marked_count - left;
+	if (left > 0) {
+		session_refuse(session, REFUSAL_TEMP, "some deleted messages not removed (%u of %u)", left,
+		    session->marked_count);
+		return session_last_words(session);
+	}
 	session_ok(session, "%u messages removed, %u left", session->marked_count, left_count(session));
 	return OUTCOME_CLOSE;
 }

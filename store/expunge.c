@@ -22,6 +22,7 @@ struct expunge {
 	bool failed;
 	uint32_t *gone; /* UIDs of what is no longer there */
 	uint32_t gone_count;
+	uint32_t removed_count; /* of these, by us */
 	struct found batch[BATCH_COUNT];
 };
 
@@ -77,6 +78,7 @@ static void remove_batch(struct expunge *expunge)
 		int rc = remove_message(expunge->maildrop, found);
 		if (rc == MAILDROP_OK || rc == MAILDROP_GONE) {
 			expunge->gone[expunge->gone_count++] = found->record.uid;
+			expunge->removed_count += rc == MAILDROP_OK;
 			continue;
 		}
 		if (!expunge->failed)
@@ -101,7 +103,21 @@ static void update_index(struct expunge *expunge)
 	lock_index_end(lock);
 }
 
-static int run(struct expunge *expunge, uint32_t wanted)
+/* Makes the removals last. Returns how many of them may not. */
+static uint32_t finish(struct expunge *expunge)
+{
+	struct mailbox *mailbox = expunge->maildrop->mailbox;
+	if (mailbox->ops->finish(mailbox) == MAILDROP_OK || expunge->removed_count == 0)
+		return 0;
+	uint32_t unsafe = mailbox->unsafe_count;
+	if (unsafe == 0 || unsafe > expunge->removed_count)
+		unsafe = expunge->removed_count;
+	store_note(expunge->maildrop->store, "of %u messages removed %u may come back after a power cut",
+	    expunge->removed_count, unsafe);
+	return unsafe;
+}
+
+static int run(struct expunge *expunge, uint32_t wanted, uint32_t *left_r)
 {
 	uint32_t count = expunge->maildrop->drop.count;
 	while (expunge->gone_count < wanted && expunge->next < count) {
@@ -117,15 +133,17 @@ static int run(struct expunge *expunge, uint32_t wanted)
 			break;
 		}
 	}
-	struct mailbox *mailbox = expunge->maildrop->mailbox;
-	if (mailbox->ops->finish(mailbox) != MAILDROP_OK)
-		expunge->failed = true;
-	update_index(expunge);
-	return expunge->failed ? MAILDROP_TEMP : MAILDROP_OK;
+	uint32_t unsafe = finish(expunge);
+	*left_r = wanted - expunge->gone_count + unsafe;
+	/* What may still be there is for the next login to see. */
+	if (unsafe == 0)
+		update_index(expunge);
+	return *left_r > 0 ? MAILDROP_TEMP : MAILDROP_OK;
 }
 
-int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len)
+int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len, uint32_t *left_r)
 {
+	*left_r = 0;
 	if (maildrop->ended)
 		return MAILDROP_TEMP;
 	uint32_t wanted = count_marks(marks, len, maildrop->drop.count);
@@ -137,12 +155,13 @@ int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len
 	struct expunge *expunge = calloc(1, sizeof(*expunge));
 	uint32_t *gone = calloc(wanted, sizeof(*gone));
 	int rc = MAILDROP_TEMP;
+	*left_r = wanted;
 	if (expunge != NULL && gone != NULL) {
 		expunge->maildrop = maildrop;
 		expunge->marks = marks;
 		expunge->len = len;
 		expunge->gone = gone;
-		rc = run(expunge, wanted);
+		rc = run(expunge, wanted, left_r);
 	}
 	free(gone);
 	free(expunge);

@@ -59,8 +59,10 @@ struct mailbox_ops {
 	 * MAILDROP_GONE: it is not. MAILDROP_TEMP, _PERM with errno: it is still there.
 	 */
 	int (*remove)(struct mailbox *mailbox, const struct record *record);
-	/* Once, after the last remove: what was removed stays so over a power cut. MAILDROP_TEMP: perhaps
-	 * not. */
+	/*
+	 * Once, after the last remove: what was removed stays so over a power cut. MAILDROP_TEMP: of
+	 * unsafe_count it is not known.
+	 */
 	int (*finish)(struct mailbox *mailbox);
 };
 
@@ -70,6 +72,7 @@ struct mailbox {
 	const struct store *store;
 	int home; /* a directory for what we keep beside the mail: LOCK_NAME and more; the mailbox's own */
 	unsigned notes_count;
+	uint32_t unsafe_count; /* of finish that failed: of so many removed ones; 0: of all */
 };
 
 /* MAILDROP_GONE: there is none. MAILDROP_TEMP, _PERM. */

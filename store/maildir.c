@@ -116,12 +116,14 @@ static int finish(struct mailbox *mailbox)
 	struct maildir *maildir = maildir_of(mailbox);
 	int rc = MAILDROP_OK;
 	for (int part = 0; part < MAILBOX_PARTS; part++) {
-		if (!maildir->touched[part])
+		uint32_t unlinked = maildir->unlinked[part];
+		maildir->unlinked[part] = 0;
+		if (unlinked == 0)
 			continue;
-		maildir->touched[part] = false;
 		if (fsync(maildir->part_fds[part]) != 0) {
 			store_note(mailbox->store, "%s: removal is not safe on disk: %s",
 			    part_name((enum maildir_part)part), strerror(errno));
+			mailbox->unsafe_count += unlinked;
 			rc = MAILDROP_TEMP;
 		}
 	}

@@ -177,6 +177,6 @@ int maildir_remove(struct mailbox *mailbox, const struct record *record)
 	if (rc == MAILDROP_OK && unlinkat(dir, name, 0) != 0)
 		rc = beneath_error(errno);
 	if (rc == MAILDROP_OK)
-		maildir->touched[record->part] = true;
+		maildir->unlinked[record->part]++;
 	return rc;
 }

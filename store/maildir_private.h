@@ -11,9 +11,9 @@
 #include "mailbox.h"
 
 struct maildir {
-	struct mailbox mailbox;      /* its home is the Maildir itself */
-	int part_fds[MAILBOX_PARTS]; /* -1: not opened yet */
-	bool touched[MAILBOX_PARTS]; /* something was unlinked there */
+	struct mailbox mailbox;           /* its home is the Maildir itself */
+	int part_fds[MAILBOX_PARTS];      /* -1: not opened yet */
+	uint32_t unlinked[MAILBOX_PARTS]; /* so many, and not synced yet */
 	uid_t owner;
 };
 

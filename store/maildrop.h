@@ -135,11 +135,11 @@ int maildrop_fetch(struct maildrop *maildrop, uint32_t idx, struct maildrop_mess
 /*
  * QUIT: removes exactly the messages whose bit is set (bit idx % 8 of marks[idx / 8], least significant
  * first), syncs the directories, then lets the index follow. Ends what the maildrop may do: only
- * maildrop_close comes after. MAILDROP_TEMP: some are still there, or may come back after a power cut.
- * A marked message that is already gone counts as removed. MAILDROP_RANGE: bits beyond the snapshot, nothing
- * removed.
+ * maildrop_close comes after. MAILDROP_TEMP: *left_r of them are still there, or may come back after a power
+ * cut; else *left_r is 0. A marked message that is already gone counts as removed. MAILDROP_RANGE: bits
+ * beyond the snapshot, nothing removed.
  */
-int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len);
+int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len, uint32_t *left_r);
 
 /*
  * Moving in, for tools: messages get the UIDLs they had on another server, and its order. They come first,

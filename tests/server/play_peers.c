@@ -118,6 +118,7 @@ bool play_store_answers(struct player *p)
 	case MSG_FRONT_FETCH:
 		return store_fetch(p, request, &w);
 	case MSG_FRONT_COMMIT:
+		msg_put_u32(&w, 0);
 		return answer(p, MSG_STORE_COMMITTED, &w, -1);
 	default:
 		return play_wrong(p, "the store is asked something else");
@@ -370,7 +371,9 @@ bool play_store_says(struct player *p, const char *text)
 	}
 	if (play_starts(text, "MESSAGE ", &rest))
 		return message_answer(p, &w, rest);
-	if (strcmp(text, "COMMITTED") == 0)
+	if (sscanf(text, "COMMITTED %u", &count) == 1) {
+		msg_put_u32(&w, count);
 		return answer(p, MSG_STORE_COMMITTED, &w, -1) && play_pump(p);
+	}
 	return play_wrong(p, "what does the store say?");
 }

@@ -13,6 +13,7 @@
 #define CUR(name) "alice/Maildir/cur/" name
 
 static struct fixture *current;
+static uint32_t not_gone; /* of the last expunge() */
 
 static int setup(void **state)
 {
@@ -37,8 +38,10 @@ static int setup_unindexed(void **state)
 static int expunge(struct fixture *f, uint8_t marks)
 {
 	struct maildrop *m = fixture_open(f, "alice");
-	int rc = maildrop_expunge(m, &marks, 1);
+	int rc = maildrop_expunge(m, &marks, 1, &not_gone);
 	maildrop_close(&m);
+	/* Whoever hears of success hears of nothing left. */
+	assert_int_equal(rc == MAILDROP_OK, not_gone == 0);
 	return rc;
 }
 
@@ -62,16 +65,16 @@ static void test_range(void **state)
 {
 	struct fixture *f = *state;
 	struct maildrop *m = fixture_open(f, "alice");
-	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){1 | 16}, 1), MAILDROP_RANGE);
-	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){1, 1}, 2), MAILDROP_RANGE);
+	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){1 | 16}, 1, &(uint32_t){0}), MAILDROP_RANGE);
+	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){1, 1}, 2, &(uint32_t){0}), MAILDROP_RANGE);
 	maildrop_close(&m);
 	m = fixture_open(f, "alice");
 	assert_int_equal(maildrop_count(m), 4);
-	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){1, 0, 0}, 3), MAILDROP_OK);
+	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){1, 0, 0}, 3, &(uint32_t){0}), MAILDROP_OK);
 	/* Nothing but close comes after. */
 	struct maildrop_message message;
 	assert_int_equal(maildrop_fetch(m, 0, &message), MAILDROP_TEMP);
-	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){2}, 1), MAILDROP_TEMP);
+	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){2}, 1, &(uint32_t){0}), MAILDROP_TEMP);
 	maildrop_close(&m);
 	assert_string_equal(fixture_listing(f, "alice"), "3 2.b\n3 3.c\n3 4.d\n");
 }
@@ -150,7 +153,7 @@ static void test_meanwhile(void **state)
 		/* Where inodes come back, one of them may look like an old acquaintance, and stand first. */
 		uint8_t mark = strncmp(fixture_list(m), "3 1.a", 5) == 0 ? 1 : 2;
 		row->meanwhile();
-		int rc = maildrop_expunge(m, &mark, 1);
+		int rc = maildrop_expunge(m, &mark, 1, &(uint32_t){0});
 		maildrop_close(&m);
 		if (rc != MAILDROP_OK || fixture_exists(f, row->path) != row->left ||
 		    !fixture_exists(f, NEW("2.b")))
@@ -176,6 +179,7 @@ static void test_unlink_fails(void **state)
 	for (size_t i = 0; i < sizeof(unlink_errors) / sizeof(*unlink_errors); i++) {
 		faults.unlink_errno = unlink_errors[i];
 		assert_int_equal(expunge(f, 3), MAILDROP_TEMP);
+		assert_int_equal(not_gone, 2);
 		faults.unlink_errno = 0;
 		assert_string_equal(fixture_listing(f, "alice"), "3 1.a\n3 2.b\n3 3.c\n3 4.d\n");
 	}
@@ -187,10 +191,46 @@ static void test_fsync_fails(void **state)
 	faults.fsync_errno = EIO;
 	faults.fsyncs = 0;
 	assert_int_equal(expunge(f, 1), MAILDROP_TEMP);
+	assert_int_equal(not_gone, 1);
 	/* Not a second time: the kernel would say yes then. */
 	assert_int_equal(faults.fsyncs, 1);
 	faults.fsync_errno = 0;
 	assert_string_equal(fixture_listing(f, "alice"), "3 2.b\n3 3.c\n3 4.d\n");
+}
+
+/* The marks of the messages whose names begin so. */
+static uint8_t marks_of(const char *listing, const char *names)
+{
+	uint8_t marks = 0;
+	for (unsigned idx = 0; *listing != 0; idx++, listing = strchr(listing, '\n') + 1)
+		if (strchr(names, listing[2]) != NULL)
+			marks = (uint8_t)(marks | 1u << idx);
+	return marks;
+}
+
+/* Of two directories one cannot be synced: what was unlinked there may come back, what was in the other not.
+ */
+static void test_one_fsync_fails(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *names;
+		int good_fsyncs;
+		uint32_t want;
+	} rows[] = {{"123", 0, 3}, {"123", 1, 1}, {"13", 2, 0}, {"3", 0, 1}, {"12", 0, 2}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		fixture_write(f, NEW("1.a"), "1\n");
+		fixture_write(f, NEW("2.b"), "2\n");
+		fixture_write(f, CUR("3.c:2,S"), "3\n");
+		uint8_t marks = marks_of(fixture_listing(f, "alice"), rows[i].names);
+		f->notes[0] = 0;
+		faults.fsync_after = rows[i].good_fsyncs;
+		faults.fsync_errno = EIO;
+		expunge(f, marks);
+		faults.fsync_errno = 0;
+		assert_int_equal(not_gone, rows[i].want);
+		assert_int_equal(strstr(f->notes, "may come back") != NULL, not_gone > 0);
+	}
 }
 
 /* A full disk for the index: deletion works, and the next login is right. */
@@ -220,7 +260,7 @@ static void test_many(void **state)
 			marks[i / 8] |= (uint8_t)(1 << i % 8);
 	}
 	struct maildrop *m = fixture_open(f, "bob");
-	assert_int_equal(maildrop_expunge(m, marks, sizeof(marks)), MAILDROP_OK);
+	assert_int_equal(maildrop_expunge(m, marks, sizeof(marks), &(uint32_t){0}), MAILDROP_OK);
 	maildrop_close(&m);
 	unsigned left = 0;
 	for (unsigned i = 0; i < 1000; i++) {
@@ -252,6 +292,7 @@ int main(void)
 	    BOTH(test_rename_race),
 	    BOTH(test_unlink_fails),
 	    BOTH(test_fsync_fails),
+	    BOTH(test_one_fsync_fails),
 	    cmocka_unit_test_setup_teardown(test_index_fails, setup, fixture_teardown),
 	    BOTH(test_many),
 	};

@@ -131,7 +131,7 @@ static void test_replaced(void **state)
 		const char *got = fixture_fetch(m, 1, &rc);
 		if (got != NULL || rc != MAILDROP_GONE)
 			fail_msg("%s: fetched, %d", rows[i].sentence, rc);
-		rc = maildrop_expunge(m, (const uint8_t[]){2}, 1);
+		rc = maildrop_expunge(m, (const uint8_t[]){2}, 1, &(uint32_t){0});
 		if (rc != MAILDROP_OK || fixture_exists(f, "carol/Maildir/new/2.bad") != made)
 			fail_msg("%s: removed, %d", rows[i].sentence, rc);
 		maildrop_close(&m);

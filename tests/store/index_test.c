@@ -313,7 +313,7 @@ static void test_set_aside_meanwhile(void **state)
 	assert_int_equal(fixture_environments(f, remove_it), 1);
 	fixture_maildir(f, "bob");
 	assert_string_equal(fixture_list(m), want);
-	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){1}, 1), MAILDROP_OK);
+	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){1}, 1, &(uint32_t){0}), MAILDROP_OK);
 	maildrop_close(&m);
 	assert_string_equal(fixture_listing(f, "alice"), strchr(want, '\n') + 1);
 	assert_int_equal(fixture_environments(f, NULL), 1);

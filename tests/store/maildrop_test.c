@@ -27,7 +27,7 @@ static void test_missing(void **state)
 	struct maildrop *m = fixture_open(f, "nobody");
 	struct maildrop_message message;
 	assert_int_equal(maildrop_fetch(m, 0, &message), MAILDROP_RANGE);
-	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){1}, 1), MAILDROP_RANGE);
+	assert_int_equal(maildrop_expunge(m, (const uint8_t[]){1}, 1, &(uint32_t){0}), MAILDROP_RANGE);
 	maildrop_close(&m);
 }
 

@@ -80,7 +80,7 @@ static void one_session(unsigned user, unsigned *seed)
 		uint8_t marks[4096] = {0};
 		marks[idx / 8] |= (uint8_t)(1 << idx % 8);
 		if (rand_r(seed) % 2) {
-			rc = maildrop_expunge(m, marks, sizeof(marks));
+			rc = maildrop_expunge(m, marks, sizeof(marks), &(uint32_t){0});
 			check(rc == MAILDROP_OK);
 			atomic_fetch_add(&ledger->removed[user], rc == MAILDROP_OK);
 		}

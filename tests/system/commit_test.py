@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """QUIT, call by call: the store is killed before each system call it makes between the client's QUIT and the end of the
-session, and each of these calls fails once with each error it may meet. KPOPD_THOROUGH=1 leaves out no pair of call and
-error; without it each call meets one or two errors, other ones each time."""
+session, and each of these calls fails once with each error it may meet. KPOPD_THOROUGH=1 leaves nothing out; without it
+each call meets one or two errors, other ones each time, and with sanitizers the store is killed at every other call."""
 import contextlib
 import errno
 import os
 import random
-import signal
+import re
+import socket
 import subprocess
 import sys
 
@@ -93,7 +94,12 @@ class Tampered:
     def quit(self):
         """Says QUIT; what was answered, and the calls made until the session's end. An answer is one whole line or none."""
         self.client.send(b"QUIT\r\n")
-        answer = self.client.rest()
+        try:
+            answer = self.client.line() + b"\r\n"
+            self.client.sock.shutdown(socket.SHUT_WR)
+        except (AssertionError, OSError):  # closed without a word
+            answer = b""
+        answer += self.client.rest()
         assert answer == b"" or (answer.endswith(b"\r\n") and answer.count(b"\n") == 1), answer
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.tamper.wait(0.1 if self.server.options["isolation"] == "shared" else harness.WAIT_SECS)
@@ -117,6 +123,9 @@ class Tampered:
             assert stored == sorted(kept), f"{what}: +OK, and there is still {len(stored) - len(kept)} of the marked"
         else:
             assert answer == b"" or answer.startswith(NOT_REMOVED), f"{what}: {answer}"
+            told = re.search(rb"\((\d) of 3\)\r\n$", answer)
+            left = len(stored) - len(kept)
+            assert told is None or 1 <= int(told[1]) and left <= int(told[1]) <= 3, f"{what}: {answer}, and {left} are there"
         # The next login works, shows what is there under the old UIDLs, and removes the rest.
         old = {line.split()[1]: MAIL[int(line.split()[0]) - 1] for line in self.uidls}
         with logged_in(self.server, self.user) as client:
@@ -155,7 +164,8 @@ def calls_of(server):
 def kill_everywhere(server):
     calls = calls_of(server)
     oks = killed = 0
-    for when, name in enumerate(calls, 1):
+    step = 1 if THOROUGH or not harness.SANITIZED else 2
+    for when, name in list(enumerate(calls, 1))[random.randrange(step)::step]:
         tampered = Tampered(server, "kill", when)
         answer, _ = tampered.quit()
         status = tampered.tamper.returncode
@@ -163,7 +173,7 @@ def kill_everywhere(server):
         oks += answer.startswith(b"+OK")
         killed += status == 0
     print(f"# {len(calls)} calls; killed at {killed}, of which {oks} after +OK: {' '.join(calls)}", flush=True)
-    assert killed > len(calls) / 2 and 0 < oks < killed, (killed, oks)
+    assert killed * step > len(calls) / 2 and 0 < oks < killed, (killed, oks)
 
 
 def fail_everywhere(server):
