@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * everyone: who has mail here: the template of kpopd.conf read backwards against what lies beneath mail_root.
+ *
+ * For kpopctl's commands about all users. Directories are read as they are walked, none by way of a symbolic
+ * link, and only names that a user can have count: what else lies there is nobody's mail.
+ */
+#ifndef KPOPD_TOOLS_EVERYONE_H
+#define KPOPD_TOOLS_EVERYONE_H
+
+#include "server/config.h"
+
+/* Non-zero ends the walk, and is its result. */
+typedef int everyone_fn(void *arg, const char *user);
+/* What could not be read; the walk goes on without it. */
+typedef void everyone_note_fn(void *arg, const char *path, int error);
+
+struct everyone {
+	const struct config *config;
+	everyone_fn *fn;
+	everyone_note_fn *note;
+	void *arg;
+};
+
+/* Beneath root, an open mail_root. 0, or what fn said. */
+int everyone_walk(const struct everyone *everyone, int root);
+#endif
