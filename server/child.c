@@ -78,6 +78,8 @@ enum leash_word child_hear(int leash, struct offers *offers_r)
 		return LEASH_RETIRE;
 	case MSG_PARENT_OFFERS:
 		return offers_read(&msg, offers_r) ? LEASH_OFFERS : LEASH_GONE;
+	case MSG_PARENT_GRANTS:
+		return LEASH_GRANTED;
 	default: /* a ping; one that cannot be answered has been followed by others */
 		(void)msg_send(leash, MSG_CHILD_ALIVE, NULL, 0, -1);
 		return LEASH_NOTHING;

@@ -36,8 +36,9 @@ void child_cut(struct child *child);
 enum leash_word {
 	LEASH_NOTHING = 0,
 	LEASH_RETIRE,
-	LEASH_OFFERS, /* fronts only: what can be offered has changed */
-	LEASH_GONE,   /* the parent is, or cut us off: end */
+	LEASH_OFFERS,  /* fronts only: what can be offered has changed */
+	LEASH_GRANTED, /* what was asked with CHILD_BECOMES */
+	LEASH_GONE,    /* the parent is, or cut us off: end */
 };
 /* Answers a ping by itself. offers_r: where LEASH_OFFERS goes; NULL: this child is no front's. */
 enum leash_word child_hear(int leash, struct offers *offers_r);

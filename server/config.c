@@ -16,6 +16,7 @@
 #include "server/config_comments.h"
 #include "server/config_keys.h"
 #include "server/config_rules.h"
+#include "server/identity.h"
 #include "server/mechanism.h"
 
 #define FILE_OCTETS (1u << 20)
@@ -253,6 +254,10 @@ static int check_tls(const struct config *config, struct config_place *place)
 /* A process that has become one user can serve no other. */
 static int check_users(const struct config *config, struct config_place *place)
 {
+	const char *key = config->spool != NULL ? "spool" : "maildir";
+	if (config->mail_users != MAIL_USERS_SYSTEM && identity_in_homes(config))
+		return config_fail(place, config_keys_line(place, key),
+		    "%s: %%h is the home of an account; set mail_users = system, or begin with %%u", key);
 	if (config->mail_users != MAIL_USERS_SYSTEM || config->isolation == ISOLATION_PROCESS)
 		return 0;
 	return config_fail(place, config_keys_line(place, "mail_users"),
@@ -345,6 +350,7 @@ const char *config_path(const struct config *config, enum config_path which, cha
 	    [CONFIG_CHECK_KRB5_SNAPSHOT] = "check/krb5.conf",
 	    [CONFIG_INDEX_DIR] = "index",
 	    [CONFIG_HOMES_DIR] = "spool",
+	    [CONFIG_USERS_DIR] = "users",
 	    [CONFIG_EMPTY_DIR] = "empty",
 	};
 	/* It fits: config_check_path leaves room behind every path. */

@@ -99,7 +99,7 @@ struct config {
 
 	char *mail_root, *maildir; /* template under mail_root: %u %n %d; default "%u/Maildir" */
 	char *spool;               /* the same for mail in mbox files, instead of Maildirs; NULL: Maildirs */
-	char *state_dir;           /* auth/ (secrets, replay cache, krb5.conf snapshot), index/, spool/,
+	char *state_dir;           /* auth/ (secrets, replay cache, krb5.conf snapshot), index/, spool/, users/,
 				empty/ */
 	char *run_dir;             /* pid file */
 	enum mail_users
@@ -171,6 +171,7 @@ enum config_path {
 	CONFIG_CHECK_KRB5_SNAPSHOT,
 	CONFIG_INDEX_DIR,
 	CONFIG_HOMES_DIR,
+	CONFIG_USERS_DIR,
 	CONFIG_EMPTY_DIR
 };
 const char *config_path(const struct config *config, enum config_path which, char *path_r);

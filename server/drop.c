@@ -139,6 +139,18 @@ enum drop_state drop_open(struct drop *drop, struct store *store, const struct c
 	return DROP_OPEN;
 }
 
+void drop_refuse(struct drop *drop, enum refusal refusal, const char *why)
+{
+	uint8_t code = (uint8_t)refusal;
+	log_warning("refused session=%016" PRIx64 " user=%s: %s", drop->session, drop->user, why);
+	(void)msg_send(drop->fd, MSG_STORE_REFUSED, &code, 1, -1);
+}
+
+const char *drop_user(const struct drop *drop)
+{
+	return drop->user;
+}
+
 int drop_fd(const struct drop *drop)
 {
 	return drop->fd;

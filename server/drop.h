@@ -30,6 +30,9 @@ struct drop *drop_new(const struct msg *open);
  * most: the caller waits in between, or does something else.
  */
 enum drop_state drop_open(struct drop *drop, struct store *store, const struct config *config);
+/* Answers STORE_REFUSED before the maildrop is opened; why goes into the log. */
+void drop_refuse(struct drop *drop, enum refusal refusal, const char *why);
+const char *drop_user(const struct drop *drop); /* canonical, as auth has it; "": of no sound name */
 int drop_fd(const struct drop *drop);
 /*
  * The socket is readable: takes one message and answers it. room has LIMIT_MSG_OCTETS and is the caller's.

@@ -32,10 +32,13 @@ enum {
 	STORE = 1 << SANDBOX_STORE,
 	CHECKER_PARENT = 1 << SANDBOX_CHECKER_PARENT,
 	CHECKER = 1 << SANDBOX_CHECKER,
+	USERS_PARENT = 1 << SANDBOX_USERS_PARENT,
 	FRONTS = FRONT_PARENT | FRONT,
-	STORES = STORE_PARENT | STORE,
+	STORES = STORE_PARENT | STORE | USERS_PARENT,
 	CHECKERS = CHECKER_PARENT | CHECKER,
-	PARENTS = FRONT_PARENT | STORE_PARENT | CHECKER_PARENT,
+	/* Those who ask name services, which may be modules and speak to servers of their own. */
+	ASKERS = CHECKERS | USERS_PARENT,
+	PARENTS = FRONT_PARENT | STORE_PARENT | CHECKER_PARENT | USERS_PARENT,
 	FILES = AUTH | STORES,
 	READERS = FILES | CHECKERS,
 	ALL = FRONTS | AUTH | STORES | CHECKERS,
@@ -172,24 +175,37 @@ static const struct call_row call_rows[] = {
     {"mkdirat", AUTH, EACCES},
     {"unlink", CHECKERS, EACCES},
     /* Whom it asks, and the libraries that ask: libkrb5, the resolver, modules of the name service. */
-    {"socket", CHECKERS, 0},
-    {"connect", CHECKERS, 0},
-    {"bind", CHECKERS, EACCES},
-    {"setsockopt", CHECKERS, 0},
-    {"sendmmsg", CHECKERS, 0},
-    {"recvmmsg", CHECKERS, 0},
-    {"select", CHECKERS, 0},
-    {"pselect6", CHECKERS, 0},
-    {"getresuid", CHECKERS, 0},
-    {"getresgid", CHECKERS, 0},
-    {"getgroups", CHECKERS, 0},
-    {"getrusage", CHECKERS, 0},
-    {"dup", CHECKERS, 0},
-    {"dup2", CHECKERS, 0},
-    {"dup3", CHECKERS, 0},
-    {"times", CHECKERS, 0},
+    {"socket", ASKERS, 0},
+    {"connect", ASKERS, 0},
+    {"bind", ASKERS, EACCES},
+    {"setsockopt", ASKERS, 0},
+    {"sendmmsg", ASKERS, 0},
+    {"recvmmsg", ASKERS, 0},
+    {"select", ASKERS, 0},
+    {"pselect6", ASKERS, 0},
+    {"getresuid", ASKERS, 0},
+    {"getresgid", ASKERS, 0},
+    {"getgroups", ASKERS, 0},
+    {"getrusage", ASKERS, 0},
+    {"dup", ASKERS, 0},
+    {"dup2", ASKERS, 0},
+    {"dup3", ASKERS, 0},
+    {"times", ASKERS, 0},
+    /* How a child makes what is missing for a user, and becomes him; which ids, bound_rows say. */
+    {"setfsuid", USERS_PARENT, 0},
+    {"setfsgid", USERS_PARENT, 0},
+    {"setgroups", USERS_PARENT, 0},
+    {"setresgid", USERS_PARENT, 0},
+    {"setresuid", USERS_PARENT, 0},
+    {"capset", USERS_PARENT, 0},
+    {"capget", USERS_PARENT, 0},
+    {"mkdirat", USERS_PARENT, 0},
+    {"fchdir", USERS_PARENT, 0},
+    {"landlock_create_ruleset", USERS_PARENT, 0},
+    {"landlock_add_rule", USERS_PARENT, 0},
+    {"landlock_restrict_self", USERS_PARENT, 0},
     /* stdio asks whether a file is a terminal. */
-    {"ioctl", ALL & ~CHECKERS, ENOTTY},
+    {"ioctl", ALL & ~ASKERS, ENOTTY},
 #if SANDBOX_SANITIZED
     {"pipe", ALL, 0},
     {"tgkill", ALL, 0},
@@ -224,18 +240,18 @@ struct argument_row {
 static const struct argument_row argument_rows[] = {
     {"mmap", ALL, 0, {{2, PROT_EXEC, 0}}},
     /* Modules that are looked for when they are needed; nothing that it can write to can be mapped so. */
-    {"mmap", CHECKERS, 0, {{2, PROT_WRITE | PROT_EXEC, PROT_EXEC}}},
+    {"mmap", ASKERS, 0, {{2, PROT_WRITE | PROT_EXEC, PROT_EXEC}}},
     {"mprotect", ALL, 0, {{2, PROT_EXEC, 0}}},
     {"socketpair", ALL, 0, {{0, INT, AF_UNIX}}},
     {"setsockopt", FRONTS, 0, {{1, INT, IPPROTO_TCP}, {2, INT, TCP_NODELAY}}},
     {"getsockopt", ALL, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_ERROR}}},
-    {"getsockopt", AUTH | CHECKERS, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_PEERCRED}}},
+    {"getsockopt", AUTH | ASKERS, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_PEERCRED}}},
     {"getsockopt", AUTH, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_TYPE}}},
     {"fcntl", ALL, 0, {{1, INT, F_GETFL}}},
     /* Flags belong to the open file, which other roles share: none makes the log wait for all of us. */
-    {"fcntl", ALL & ~CHECKERS, EPERM, {{1, INT, F_SETFL}}},
+    {"fcntl", ALL & ~ASKERS, EPERM, {{1, INT, F_SETFL}}},
     /* Libraries make their sockets so; a check has let go of the log before. */
-    {"fcntl", CHECKERS, 0, {{1, INT, F_SETFL}}},
+    {"fcntl", ASKERS, 0, {{1, INT, F_SETFL}}},
     {"fcntl", ALL, 0, {{1, INT, F_GETFD}}},
     {"fcntl", ALL, 0, {{1, INT, F_SETFD}}},
     {"fcntl", ALL, 0, {{1, INT, F_DUPFD_CLOEXEC}}},
@@ -260,7 +276,11 @@ static const struct argument_row argument_rows[] = {
     {"clone", PARENTS, 0, {{0, NAMESPACES, 0}}},
     {"clone", STORE, 0, {{0, NAMESPACES | CLONE_THREAD, CLONE_THREAD}}},
     /* Its children, at their deadline. */
-    {"kill", CHECKER_PARENT, 0, {{1, INT, SIGKILL}}},
+    {"kill", CHECKER_PARENT | USERS_PARENT, 0, {{1, INT, SIGKILL}}},
+    /* A change of user undoes it. */
+    {"prctl", USERS_PARENT, 0, {{0, INT, PR_SET_DUMPABLE}, {1, UINT64_MAX, 0}}},
+    {"prctl", USERS_PARENT, 0, {{0, INT, PR_CAP_AMBIENT}}},
+    {"prctl", USERS_PARENT, 0, {{0, INT, PR_CAPBSET_READ}}}, /* of a library that modules need */
     /* Files to read, none to write. */
     {"openat", CHECKERS, 0, {{2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY}}},
     {"openat", CHECKERS, EACCES, {{2, O_ACCMODE, O_WRONLY}}},
@@ -272,15 +292,40 @@ static const struct argument_row argument_rows[] = {
     {"open", CHECKERS, EACCES, {{1, O_ACCMODE, O_RDWR}}},
     {"open", CHECKERS, EACCES, {{1, O_ACCMODE | O_CREAT, O_CREAT}}},
     {"open", CHECKERS, EACCES, {{1, O_ACCMODE | O_CREAT | O_TRUNC, O_TRUNC}}},
-    {"ioctl", CHECKERS, ENOTTY, {{1, INT, TCGETS}}},
-    {"ioctl", CHECKERS, 0, {{1, INT, FIONBIO}}},
-    {"ioctl", CHECKERS, 0, {{1, INT, FIONREAD}}},
+    {"ioctl", ASKERS, ENOTTY, {{1, INT, TCGETS}}},
+    {"ioctl", ASKERS, 0, {{1, INT, FIONBIO}}},
+    {"ioctl", ASKERS, 0, {{1, INT, FIONREAD}}},
     /* The C library's fstat is a newfstatat of an empty path, which cannot be seen; its flag can. */
     {"newfstatat", FRONTS, 0, {{3, AT_EMPTY_PATH, AT_EMPTY_PATH}}},
     {"newfstatat", FRONTS, ENOENT, {{3, AT_EMPTY_PATH, 0}}},
 };
 
 static struct sock_fprog programs[SANDBOX_ROLE_COUNT];
+
+/*
+ * Arguments that are ids: the least that may be asked for. The kernel takes the low half of the register, so
+ * nothing may be in the other one.
+ */
+static const struct bound_row {
+	const char *name;
+	unsigned arguments;
+	bool user; /* first_uid is the least; else 1, for groups, and for whoever may be oneself */
+} bound_rows[] = {
+    {"setresuid", 3, true},
+    {"setresgid", 3, false},
+    {"setfsuid", 1, false},
+    {"setfsgid", 1, false},
+};
+static struct sock_fprog bounds;
+
+/*
+ * What a call gets that has no row. Modules of name services are loaded after the filter here, and one may
+ * try what we have not seen yet: it shall go without, not take a user's session with it.
+ */
+static uint32_t fallback(unsigned role_bit)
+{
+	return role_bit == USERS_PARENT ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS;
+}
 
 static uint32_t action(uint16_t error)
 {
@@ -295,7 +340,8 @@ static int add_calls(scmp_filter_ctx context, unsigned role_bit)
 		int result;
 
 		/* A call that this libseccomp does not know is one that it cannot be needed for. */
-		if ((row->roles & role_bit) == 0 || number == __NR_SCMP_ERROR)
+		if ((row->roles & role_bit) == 0 || number == __NR_SCMP_ERROR ||
+		    action(row->error) == fallback(role_bit))
 			continue;
 		result = seccomp_rule_add(context, action(row->error), number, 0);
 		if (result != 0)
@@ -325,7 +371,8 @@ static int add_arguments(scmp_filter_ctx context, unsigned role_bit)
 	int result = 0;
 
 	for (size_t i = 0; i < sizeof(argument_rows) / sizeof(argument_rows[0]) && result == 0; i++)
-		if ((argument_rows[i].roles & role_bit) != 0)
+		if ((argument_rows[i].roles & role_bit) != 0 &&
+		    action(argument_rows[i].error) != fallback(role_bit))
 			result = add_argument_row(context, &argument_rows[i]);
 	return result;
 }
@@ -357,7 +404,7 @@ int filter_prepare(enum sandbox_role role, char *why_r, size_t size)
 
 	if (programs[role].filter != NULL)
 		return 0;
-	context = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	context = seccomp_init(fallback(1u << role));
 	if (context != NULL) {
 		/* Another architecture's call numbers would mean other calls. */
 		result = seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
@@ -376,12 +423,58 @@ int filter_prepare(enum sandbox_role role, char *why_r, size_t size)
 	return result == 0 ? 0 : -1;
 }
 
-int filter_load(enum sandbox_role role)
+static int add_bounds(scmp_filter_ctx context, uid_t first_uid)
 {
-	long result =
-	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &programs[role]);
+	int result = 0;
+	for (size_t i = 0; i < sizeof(bound_rows) / sizeof(bound_rows[0]); i++) {
+		const struct bound_row *row = &bound_rows[i];
+		int number = seccomp_syscall_resolve_name(row->name);
+		uint64_t least = row->user && first_uid > 0 ? first_uid : 1;
+		for (unsigned argument = 0; argument < row->arguments && result == 0; argument++) {
+			const struct scmp_arg_cmp low = {argument, SCMP_CMP_LT, least, 0},
+						  high = {argument, SCMP_CMP_GT, UINT32_MAX, 0};
+			result = seccomp_rule_add_array(context, SCMP_ACT_ERRNO(EPERM), number, 1, &low);
+			if (result == 0)
+				result =
+				    seccomp_rule_add_array(context, SCMP_ACT_ERRNO(EPERM), number, 1, &high);
+		}
+	}
+	return result;
+}
+
+int filter_prepare_bounds(uid_t first_uid, char *why_r, size_t size)
+{
+	scmp_filter_ctx context = seccomp_init(SCMP_ACT_ALLOW);
+	int result = -ENOMEM;
+
+	if (context != NULL) {
+		result = seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+		if (result == 0)
+			result = add_bounds(context, first_uid);
+		if (result == 0)
+			result = read_program(context, &bounds);
+		seccomp_release(context);
+	}
+	if (result != 0)
+		snprintf(why_r, size, "seccomp: cannot build the filter of ids: %s", strerror(-result));
+	return result == 0 ? 0 : -1;
+}
+
+static int load(const struct sock_fprog *program)
+{
+	long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, program);
 
 	if (result > 0) /* the thread that could not follow */
 		errno = EBUSY;
 	return result == 0 ? 0 : -1;
+}
+
+int filter_load_bounds(void)
+{
+	return load(&bounds);
+}
+
+int filter_load(enum sandbox_role role)
+{
+	return load(&programs[role]);
 }

@@ -15,6 +15,9 @@
 
 /* Builds the role's program and keeps it for the life of the process. 0 or -1 with why_r filled. */
 int filter_prepare(enum sandbox_role role, char *why_r, size_t size);
+/* For SANDBOX_USERS_PARENT: a second program, which bounds what setresuid and the like may be asked for. */
+int filter_prepare_bounds(uid_t first_uid, char *why_r, size_t size);
+int filter_load_bounds(void);
 /* Loads a prepared program into all threads. no_new_privs is set already. 0 or -1 with errno. */
 int filter_load(enum sandbox_role role);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "server/check.h"
+#include "server/identity.h"
 
 static int know_user(const char *user, char *why_r, size_t size)
 {
@@ -38,26 +39,41 @@ static bool may_enter(const char *path, const struct passwd *user)
 	return fd >= 0;
 }
 
-int folders_check(const struct config *config, char *why_r, size_t size)
+static int check_mail_root(const struct config *config, char *why_r, size_t size)
 {
+	bool system = config->mail_users == MAIL_USERS_SYSTEM;
 	struct stat st;
-	if (geteuid() == 0 && (know_user(config->front_user, why_r, size) < 0 ||
-				  know_user(config->auth_user, why_r, size) < 0 ||
-				  know_user(config->store_user, why_r, size) < 0 ||
-				  (check_needed(config) && know_user(config->checker_user, why_r, size) < 0)))
-		return -1;
+	if (system && identity_in_homes(config))
+		return 0;
 	if (stat(config->mail_root, &st) < 0 || !S_ISDIR(st.st_mode)) {
 		snprintf(why_r, size, "%s: mail_root %s is not a directory; make it and give it to user %s",
-		    config->file, config->mail_root, config->store_user);
+		    config->file, config->mail_root, system ? "root" : config->store_user);
 		return -1;
 	}
-	const struct passwd *pw = geteuid() == 0 ? getpwnam(config->store_user) : NULL;
+	const struct passwd *pw = geteuid() == 0 && !system ? getpwnam(config->store_user) : NULL;
 	if (pw != NULL && !may_enter(config->mail_root, pw)) {
 		snprintf(why_r, size, "%s: mail_root %s is closed to user %s; chown it to that user",
 		    config->file, config->mail_root, config->store_user);
 		return -1;
 	}
 	return 0;
+}
+
+int folders_check(const struct config *config, char *why_r, size_t size)
+{
+	if (geteuid() == 0 && (know_user(config->front_user, why_r, size) < 0 ||
+				  know_user(config->auth_user, why_r, size) < 0 ||
+				  know_user(config->store_user, why_r, size) < 0 ||
+				  (check_needed(config) && know_user(config->checker_user, why_r, size) < 0)))
+		return -1;
+	if (config->mail_users == MAIL_USERS_SYSTEM && geteuid() != 0) {
+		snprintf(why_r, size,
+		    "%s: mail_users = system: only root can become each user; start kpopd as root, or set "
+		    "mail_users = virtual",
+		    config->file);
+		return -1;
+	}
+	return check_mail_root(config, why_r, size);
 }
 
 /* Ownership goes through a descriptor of the directory itself, never through a name that may have moved. */
@@ -86,6 +102,28 @@ static int make(const char *key, const char *path, mode_t mode, const char *user
 	return 0;
 }
 
+/*
+ * Root's, and the group's of those who become users: for each they make a directory there that is his. Users
+ * pass through to their own; nobody but root and the group can make, remove or list what is there.
+ */
+static int make_users(const struct config *config, char *why_r, size_t size)
+{
+	enum { MODE = 0771 };
+	char path[PATH_MAX];
+	config_path(config, CONFIG_USERS_DIR, path);
+	if (make("state_dir", path, 0700, NULL, why_r, size) < 0)
+		return -1;
+	const struct passwd *pw = getpwnam(config->store_user);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int result =
+	    pw != NULL && fd >= 0 && fchown(fd, 0, pw->pw_gid) == 0 && fchmod(fd, MODE) == 0 ? 0 : -1;
+	if (result < 0)
+		snprintf(why_r, size, "%s: %s; it must be root's", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return result;
+}
+
 int folders_make(const struct config *config, char *why_r, size_t size)
 {
 	char path[PATH_MAX];
@@ -100,6 +138,8 @@ int folders_make(const struct config *config, char *why_r, size_t size)
 		return -1;
 	if (config->spool != NULL && make("state_dir", config_path(config, CONFIG_HOMES_DIR, path), 0700,
 					 config->store_user, why_r, size) < 0)
+		return -1;
+	if (config->mail_users == MAIL_USERS_SYSTEM && make_users(config, why_r, size) < 0)
 		return -1;
 	/* Root's: what the checker reads there it cannot change. */
 	if (check_needed(config) &&

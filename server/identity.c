@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#define HOME "%h/"          /* with what the template begins where users have homes */
 #define NO_DOMAIN "default" /* what %d is for a name without an @ */
 
 static bool user_octet(char c)
@@ -65,6 +66,11 @@ static int template_scan(const char *template, struct template_use *use_r)
 	return 0;
 }
 
+static bool in_home(const char *template)
+{
+	return strncmp(template, HOME, sizeof(HOME) - 1) == 0;
+}
+
 static bool component_valid(const char *component, size_t len)
 {
 	return len > 0 && len <= NAME_MAX && !(len == 1 && component[0] == '.') &&
@@ -108,6 +114,8 @@ int identity_maildir(const char *maildir_template, const char *user, char *path_
 	size_t local_len = at != NULL ? (size_t)(at - user) : strlen(user);
 	const char *domain = at != NULL ? at + 1 : NO_DOMAIN;
 
+	if (in_home(maildir_template))
+		maildir_template += sizeof(HOME) - 1;
 	if (template_scan(maildir_template, &use) != 0)
 		return -1;
 	/* alice and alice@default are two users and must never share a path. */
@@ -136,11 +144,19 @@ int identity_place(
 	return identity_maildir(mbox ? config->spool : config->maildir, user, path_r);
 }
 
+bool identity_in_homes(const struct config *config)
+{
+	return in_home(config->spool != NULL ? config->spool : config->maildir);
+}
+
 bool identity_template_valid(const char *maildir_template)
 {
 	char path[PATH_MAX];
 	struct template_use use;
 
+	/* A home is one user's alone. */
+	if (in_home(maildir_template))
+		return identity_maildir(maildir_template, "u@d", path) == 0;
 	if (template_scan(maildir_template, &use) != 0)
 		return false;
 	/* Two users, two paths: %n and %d run together would make one of "ab"@"c" and "a"@"bc". */

@@ -24,7 +24,8 @@ bool identity_user_valid(const char *name, size_t len);
 
 /*
  * The Maildir of user beneath the mail root by the template (%u the name, %n before the @, %d after it or
- * "default"); user is valid. 0, or -1 when the result is no sound relative path. path_r is PATH_MAX octets.
+ * "default"); user is valid. A template that begins with "%h/" gives a path beneath the user's home instead.
+ * 0, or -1 when the result is no sound relative path. path_r is PATH_MAX octets.
  */
 int identity_maildir(const char *maildir_template, const char *user, char *path_r);
 /*
@@ -33,6 +34,8 @@ int identity_maildir(const char *maildir_template, const char *user, char *path_
  */
 int identity_place(
     const struct config *config, const char *user, char *path_r, struct maildrop_place *place_r);
+/* Whether it is beneath the users' homes, instead of mail_root. */
+bool identity_in_homes(const struct config *config);
 /* Whether a template can give sound paths at all; for the configuration's check. */
 bool identity_template_valid(const char *maildir_template);
 

@@ -69,23 +69,42 @@ static size_t ruleset_size(int abi)
 	return abi >= 4 ? offsetof(struct ruleset, scoped) : offsetof(struct ruleset, net);
 }
 
+static int grant_beneath(int ruleset, int fd, uint64_t rights)
+{
+	struct landlock_path_beneath_attr rule = {.parent_fd = fd};
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return -1;
+	rule.allowed_access = S_ISDIR(st.st_mode) ? rights : rights & FILE_RIGHTS;
+	return (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+}
+
 static int grant(int ruleset, const struct sandbox_path *path, uint64_t rights)
 {
-	struct landlock_path_beneath_attr rule = {0};
-	struct stat st;
-	int result = -1, saved;
+	int fd = open(path->path, O_PATH | O_CLOEXEC), result, saved;
 
-	rule.parent_fd = open(path->path, O_PATH | O_CLOEXEC);
-	if (rule.parent_fd < 0)
+	if (fd < 0)
 		return -1;
-	if (fstat(rule.parent_fd, &st) == 0) {
-		rule.allowed_access = S_ISDIR(st.st_mode) ? rights : rights & FILE_RIGHTS;
-		result = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
-	}
+	result = grant_beneath(ruleset, fd, rights);
 	saved = errno;
-	close(rule.parent_fd);
+	close(fd);
 	errno = saved;
 	return result;
+}
+
+/* A new ruleset that grants nothing yet; -1: the kernel has none, -2: failed. */
+static int begin(int abi, struct ruleset *all, char *why_r, size_t size)
+{
+	int ruleset;
+
+	if (abi == 0)
+		return -1;
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, all, ruleset_size(abi), 0);
+	if (ruleset >= 0)
+		return ruleset;
+	snprintf(why_r, size, "landlock: %s", strerror(errno));
+	return -2;
 }
 
 int landlock_prepare(const struct sandbox_path *paths, size_t count, bool network, char *why_r, size_t size)
@@ -93,15 +112,11 @@ int landlock_prepare(const struct sandbox_path *paths, size_t count, bool networ
 	int abi = landlock_abi(), ruleset;
 	struct ruleset all = handled(abi);
 
-	if (abi == 0)
-		return -1;
 	if (network)
 		all.net &= ~NET_CONNECT_TCP;
-	ruleset = (int)syscall(SYS_landlock_create_ruleset, &all, ruleset_size(abi), 0);
-	if (ruleset < 0) {
-		snprintf(why_r, size, "landlock: %s", strerror(errno));
-		return -2;
-	}
+	ruleset = begin(abi, &all, why_r, size);
+	if (ruleset < 0)
+		return ruleset;
 	for (size_t i = 0; i < count; i++) {
 		uint64_t rights = paths[i].access == SANDBOX_WRITE ? WRITE_RIGHTS : READ_RIGHTS;
 
@@ -112,6 +127,21 @@ int landlock_prepare(const struct sandbox_path *paths, size_t count, bool networ
 			return -2;
 		}
 	}
+	return ruleset;
+}
+
+int landlock_confine(const int *fds, size_t count, char *why_r, size_t size)
+{
+	int abi = landlock_abi();
+	struct ruleset all = handled(abi);
+	int ruleset = begin(abi, &all, why_r, size);
+
+	for (size_t i = 0; ruleset >= 0 && i < count; i++)
+		if (grant_beneath(ruleset, fds[i], WRITE_RIGHTS & all.fs) != 0) {
+			snprintf(why_r, size, "landlock: %s", strerror(errno));
+			close(ruleset);
+			return -2;
+		}
 	return ruleset;
 }
 

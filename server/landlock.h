@@ -18,6 +18,8 @@ int landlock_abi(void);
 /* network: TCP connections stay possible. A descriptor of a ruleset (close-on-exec), -1: none on this kernel,
  * -2: failed, with why_r filled. */
 int landlock_prepare(const struct sandbox_path *paths, size_t count, bool network, char *why_r, size_t size);
+/* The same of what is open already: read and write beneath each, and no network. */
+int landlock_confine(const int *fds, size_t count, char *why_r, size_t size);
 /* Enforces and closes ruleset (-1 is fine). no_new_privs is set already. 0 or -1 with why_r filled. */
 int landlock_enforce(int ruleset, char *why_r, size_t size);
 

@@ -59,6 +59,9 @@ static const struct row {
     [MSG_PARENT_RETIRE] = {0, 0, false, MSG_AT_CHILD},
     [MSG_PARENT_OFFERS] = {5, 5, false, MSG_AT_FRONT_CHILD},
     [MSG_PARENT_PING] = {0, 0, false, MSG_AT_CHILD},
+    [MSG_CHILD_BECOMES] = {4, 4, false, MSG_AT_PARENT},
+    [MSG_PARENT_GRANTS] = {0, 0, false, MSG_AT_CHILD},
+    [MSG_CHILD_SETTLED] = {0, 0, false, MSG_AT_PARENT},
 };
 
 static_assert(

@@ -46,6 +46,9 @@
  *   PARENT_RETIRE    empty: take nothing new, finish what you have, exit
  *   PARENT_OFFERS    as CHILD_READY: what the server can do from now on
  *   PARENT_PING      empty: say CHILD_ALIVE
+ *   CHILD_BECOMES    u32 uid: a store's child is about to become this user
+ *   PARENT_GRANTS    empty: it may; what belongs to that user is not too much already
+ *   CHILD_SETTLED    empty: it is that user, and has reached his mail
  */
 /* clang-format on */
 #ifndef KPOPD_SERVER_MSG_H
@@ -81,6 +84,9 @@ enum msg_type {
 	MSG_PARENT_RETIRE,
 	MSG_PARENT_OFFERS,
 	MSG_PARENT_PING,
+	MSG_CHILD_BECOMES,
+	MSG_PARENT_GRANTS,
+	MSG_CHILD_SETTLED,
 	MSG_TYPE_COUNT
 };
 

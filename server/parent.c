@@ -23,7 +23,9 @@ struct slot {
 	struct child child;
 	struct event *leash_event;
 	struct event *deadline;
-	bool taken, killed;
+	bool taken, killed, settled;
+	bool named; /* becomes uid */
+	uid_t uid;
 	uint64_t started_msecs;
 	struct parent *parent;
 };
@@ -103,15 +105,20 @@ static void on_refill(evutil_socket_t fd, short what, void *arg)
 	refill(parent);
 }
 
+static void end_by_force(struct slot *slot)
+{
+	slot->killed = true;
+	kill(slot->child.pid, SIGKILL);
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
 	struct slot *slot = arg;
 	const struct parent_config *config = slot->parent->config;
 	(void)fd, (void)what;
-	log_warning("%s %d did not end within %u s: killed", config->what, (int)slot->child.pid,
-	    config->deadline_secs);
-	slot->killed = true;
-	kill(slot->child.pid, SIGKILL);
+	log_warning("%s %d did not %s within %u s: killed", config->what, (int)slot->child.pid,
+	    config->each_user != 0 ? "reach the mail of its user" : "end", config->deadline_secs);
+	end_by_force(slot);
 }
 
 static void set_deadline(struct slot *slot)
@@ -124,25 +131,63 @@ static void set_deadline(struct slot *slot)
 		role_fail("no memory");
 }
 
-static void take_word(struct slot *slot)
+static void child_taken(struct slot *slot)
+{
+	if (slot->taken)
+		return;
+	slot->taken = true;
+	slot->parent->idle--;
+	set_deadline(slot);
+}
+
+/* Some may hang for ever, killed or not, on a disk that a user has made himself. */
+static void child_becomes(struct slot *slot, const struct msg *msg)
 {
 	struct parent *parent = slot->parent;
+	struct msg_reader r = {msg->body, msg->len, false};
+	uid_t uid = msg_get_u32(&r);
+	unsigned count = 0;
+	for (size_t i = 0; i < parent->room; i++)
+		count +=
+		    parent->slots[i].child.pid != 0 && parent->slots[i].named && parent->slots[i].uid == uid;
+	slot->named = true;
+	slot->uid = uid;
+	if (count < parent->config->each_user) {
+		(void)msg_send(slot->child.leash, MSG_PARENT_GRANTS, NULL, 0, -1);
+		return;
+	}
+	log_warning(
+	    "uid %u has %u %ss already: one more is refused", (unsigned)uid, count, parent->config->what);
+	end_by_force(slot);
+}
+
+static void child_settled(struct slot *slot)
+{
+	slot->settled = true;
+	if (slot->deadline != NULL)
+		event_free(slot->deadline);
+	slot->deadline = NULL;
+}
+
+static void take_word(struct slot *slot)
+{
+	bool users = slot->parent->config->each_user != 0;
 	uint8_t buf[LIMIT_MSG_FIXED_OCTETS];
 	struct msg msg;
 	int got = msg_recv(slot->child.leash, MSG_AT_PARENT, buf, sizeof buf, &msg);
 	if (got == MSG_AGAIN)
 		return;
-	if (got != MSG_OK || msg.type != MSG_CHILD_TAKEN) {
+	if (got == MSG_OK && msg.type == MSG_CHILD_TAKEN) {
+		child_taken(slot);
+	} else if (got == MSG_OK && users && msg.type == MSG_CHILD_BECOMES && slot->taken && !slot->named) {
+		child_becomes(slot, &msg);
+	} else if (got == MSG_OK && users && msg.type == MSG_CHILD_SETTLED && slot->named) {
+		child_settled(slot);
+	} else {
 		/* It ends, or broke the table: without a leash it has to end. SIGCHLD tells the rest. */
 		event_del(slot->leash_event);
 		child_cut(&slot->child);
-		return;
 	}
-	if (slot->taken)
-		return;
-	slot->taken = true;
-	parent->idle--;
-	set_deadline(slot);
 }
 
 static void on_child_leash(evutil_socket_t fd, short what, void *arg)
@@ -181,13 +226,24 @@ static void child_ended(struct parent *parent, struct slot *slot, int wait_statu
 	slot_clear(slot);
 }
 
+/* Its user can do that, and would hold a place among the sessions for ever. */
+static void child_stopped(struct slot *slot)
+{
+	log_warning(
+	    "%s %d was stopped by somebody: killed", slot->parent->config->what, (int)slot->child.pid);
+	end_by_force(slot);
+}
+
 static void reap(struct parent *parent)
 {
 	int wait_status;
 	pid_t pid;
-	while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
+	int options = parent->config->each_user != 0 ? WNOHANG | WUNTRACED : WNOHANG;
+	while ((pid = waitpid(-1, &wait_status, options)) > 0) {
 		struct slot *slot = slot_of(parent, pid);
-		if (slot != NULL)
+		if (slot != NULL && WIFSTOPPED(wait_status))
+			child_stopped(slot);
+		else if (slot != NULL)
 			child_ended(parent, slot, wait_status);
 	}
 	if (parent->retiring && parent->count == 0)
@@ -220,10 +276,8 @@ static void end_all(struct parent *parent)
 			event_del(parent->slots[i].leash_event);
 			child_cut(&parent->slots[i].child);
 			/* What has a deadline minds no leash, and those it works for have gone. */
-			if (parent->config->deadline_secs != 0) {
-				parent->slots[i].killed = true;
-				kill(parent->slots[i].child.pid, SIGKILL);
-			}
+			if (parent->config->deadline_secs != 0 && !parent->slots[i].settled)
+				end_by_force(&parent->slots[i]);
 		}
 	if (parent->count == 0)
 		_exit(0);
@@ -257,6 +311,7 @@ static void on_leash(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	switch (child_hear(fd, parent->config->offers)) {
 	case LEASH_NOTHING:
+	case LEASH_GRANTED:
 		return;
 	case LEASH_OFFERS:
 		pass_on_offers(parent);

@@ -21,6 +21,12 @@ struct parent_config {
 	unsigned sessions;      /* most children; near it there are fewer spare ones */
 	const char *what;       /* for the log: "front session" */
 	unsigned deadline_secs; /* a taken child that lives longer is killed; 0: none is */
+	/*
+	 * Children become users, who may stop them, and whose disks may hang. They ask before (CHILD_BECOMES)
+	 * and are no more than this many for each user; the deadline is for CHILD_SETTLED; one that is
+	 * stopped is killed. 0: they become nobody. Needs CAP_KILL.
+	 */
+	unsigned each_user;
 };
 
 /* Serves until the leash ends (children are cut) or says retire (idle children end, busy ones finish). */

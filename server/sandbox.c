@@ -139,7 +139,8 @@ static bool writes_a_file(void)
 
 static bool forks(enum sandbox_role role)
 {
-	return role == SANDBOX_FRONT_PARENT || role == SANDBOX_STORE_PARENT || role == SANDBOX_CHECKER_PARENT;
+	return role == SANDBOX_FRONT_PARENT || role == SANDBOX_STORE_PARENT ||
+	       role == SANDBOX_CHECKER_PARENT || role == SANDBOX_USERS_PARENT;
 }
 
 static bool is_checker(enum sandbox_role role)
@@ -147,11 +148,16 @@ static bool is_checker(enum sandbox_role role)
 	return role == SANDBOX_CHECKER_PARENT || role == SANDBOX_CHECKER;
 }
 
+static bool is_store(enum sandbox_role role)
+{
+	return role == SANDBOX_STORE || role == SANDBOX_STORE_PARENT || role == SANDBOX_USERS_PARENT;
+}
+
 /* The store maps indexes and runs threads, so neither bound fits it. */
 static int set_limits(enum sandbox_role role, rlim_t address_octets)
 {
 	bool front = role == SANDBOX_FRONT || role == SANDBOX_FRONT_PARENT;
-	bool store = role == SANDBOX_STORE || role == SANDBOX_STORE_PARENT;
+	bool store = is_store(role);
 
 	if (!store && !forks(role) && limit(RLIMIT_NPROC, 0) != 0)
 		return -1;
@@ -168,23 +174,21 @@ static int set_limits(enum sandbox_role role, rlim_t address_octets)
  */
 static int end_with_parent(enum sandbox_role role)
 {
-	bool store = role == SANDBOX_STORE || role == SANDBOX_STORE_PARENT;
-
-	return store ? 0 : prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return is_store(role) ? 0 : prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
 /* For everybody, root or not; also after setresuid, which undoes the last two. */
-static int seal_process(enum sandbox_role role, char *why_r, size_t size)
+static int seal_process(const struct sandbox *sandbox, char *why_r, size_t size)
 {
-	if (geteuid() != 0 && ids_drop_capabilities(0, why_r, size) != 0)
+	if (geteuid() != 0 && ids_drop_capabilities(sandbox->capabilities, why_r, size) != 0)
 		return -1;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return refuse(why_r, size, "no_new_privs", "");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
 		return refuse(why_r, size, "dumpable", "");
-	if (end_with_parent(role) != 0)
+	if (end_with_parent(sandbox->role) != 0)
 		return refuse(why_r, size, "parent death signal", "");
-	if (set_limits(role, ADDRESS_OCTETS) != 0)
+	if (set_limits(sandbox->role, ADDRESS_OCTETS) != 0)
 		return refuse(why_r, size, "resource limits", "");
 	return 0;
 }
@@ -203,7 +207,8 @@ static int prepare_filters(enum sandbox_role role, char *why_r, size_t size)
 		return 0;
 	if (role == SANDBOX_FRONT_PARENT && filter_prepare(SANDBOX_FRONT, why_r, size) != 0)
 		return -1;
-	if (role == SANDBOX_STORE_PARENT && filter_prepare(SANDBOX_STORE, why_r, size) != 0)
+	if ((role == SANDBOX_STORE_PARENT || role == SANDBOX_USERS_PARENT) &&
+	    filter_prepare(SANDBOX_STORE, why_r, size) != 0)
 		return -1;
 	if (role == SANDBOX_CHECKER_PARENT && filter_prepare(SANDBOX_CHECKER, why_r, size) != 0)
 		return -1;
@@ -215,12 +220,13 @@ static int leave_root(const struct sandbox *sandbox, const struct ids *ids, char
 	if (sandbox->chroot_dir != NULL &&
 	    enter_root(sandbox->chroot_dir, sandbox->path_count == 0, why_r, size) != 0)
 		return -1;
-	return ids == NULL ? 0 : ids_take(ids, 0, why_r, size);
+	return ids == NULL ? 0 : ids_take(ids, sandbox->capabilities, why_r, size);
 }
 
 int sandbox_enter(const struct sandbox *sandbox, char *why_r, size_t size)
 {
 	bool root = geteuid() == 0, changes = root && sandbox->user != NULL;
+	bool users = sandbox->role == SANDBOX_USERS_PARENT;
 	static struct ids ids;
 	int ruleset;
 
@@ -228,20 +234,31 @@ int sandbox_enter(const struct sandbox *sandbox, char *why_r, size_t size)
 		return -1;
 	if (prepare_filters(sandbox->role, why_r, size) != 0)
 		return -1;
-	ruleset =
-	    landlock_prepare(sandbox->paths, sandbox->path_count, is_checker(sandbox->role), why_r, size);
+	if (users && filter_prepare_bounds(sandbox->first_uid, why_r, size) != 0)
+		return -1;
+	ruleset = landlock_prepare(
+	    sandbox->paths, sandbox->path_count, users || is_checker(sandbox->role), why_r, size);
 	if (ruleset == -2)
 		return -1;
 	entered = true;
 	if ((root && leave_root(sandbox, changes ? &ids : NULL, why_r, size) != 0) ||
-	    seal_process(sandbox->role, why_r, size) != 0) {
+	    seal_process(sandbox, why_r, size) != 0) {
 		if (ruleset >= 0)
 			close(ruleset);
 		return -1;
 	}
 	if (landlock_enforce(ruleset, why_r, size) != 0)
 		return -1;
+	if (users && !under_valgrind() && filter_load_bounds() != 0)
+		return refuse(why_r, size, "seccomp: the kernel refuses the filter of ids", "");
 	return load(sandbox->role, why_r, size);
+}
+
+int sandbox_confine(const int *fds, size_t count, char *why_r, size_t size)
+{
+	int ruleset = landlock_confine(fds, count, why_r, size);
+
+	return ruleset == -2 ? -1 : landlock_enforce(ruleset, why_r, size);
 }
 
 int sandbox_tighten(enum sandbox_role role, char *why_r, size_t size)

@@ -11,6 +11,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 enum sandbox_role {
 	SANDBOX_FRONT_PARENT, /* forks fronts, waits for them; accepts nothing */
@@ -20,6 +22,7 @@ enum sandbox_role {
 	SANDBOX_STORE,
 	SANDBOX_CHECKER_PARENT, /* forks one process a check, and ends those that take too long */
 	SANDBOX_CHECKER,        /* asks others, over the network and by sockets of the file system */
+	SANDBOX_USERS_PARENT,   /* forks stores that look an account up and become it, each for one session */
 	SANDBOX_ROLE_COUNT
 };
 
@@ -32,8 +35,10 @@ struct sandbox_path {
 
 struct sandbox {
 	enum sandbox_role role;
-	const char *user; /* whose ids to take when root; NULL: stay */
-	bool groups;      /* the user's other groups, too: sockets may be closed to all but one of them */
+	const char *user;      /* whose ids to take when root; NULL: stay */
+	uint64_t capabilities; /* IDS_CAPABILITY of those that stay, for SANDBOX_USERS_PARENT */
+	uid_t first_uid;       /* likewise: it and its children cannot become one below, nor group root */
+	bool groups; /* the user's other groups, too: sockets may be closed to all but one of them */
 	const char
 	    *chroot_dir; /* where to chroot when root; without paths: writable by root alone; NULL: stay */
 	const struct sandbox_path *paths; /* all that Landlock leaves, as seen before the chroot */
@@ -44,6 +49,12 @@ struct sandbox {
 int sandbox_enter(const struct sandbox *sandbox, char *why_r, size_t size);
 /* The tighter filter a parent's child adds after its fork (ids, chroot and Landlock are inherited). */
 int sandbox_tighten(enum sandbox_role role, char *why_r, size_t size);
+/*
+ * Of a child that has become a user: what lies at and beneath these descriptors stays within reach, to read
+ * and write, and nothing else does; no network. Before sandbox_tighten, where the parent allows it
+ * (SANDBOX_USERS_PARENT).
+ */
+int sandbox_confine(const int *fds, size_t count, char *why_r, size_t size);
 /* For master: what this kernel gives, as text for the log: "landlock ABI 2, seccomp". */
 const char *sandbox_description(void);
 

@@ -20,6 +20,7 @@
 #include "server/role.h"
 #include "server/sandbox.h"
 #include "server/store_loop.h"
+#include "server/store_users.h"
 
 enum { WHY_OCTETS = 512 };
 
@@ -91,29 +92,27 @@ static bool open_patiently(struct drop *drop, struct store *store, const struct 
 	return state == DROP_OPEN;
 }
 
-static void session_main(void *arg, int leash) __attribute__((noreturn));
-static void session_main(void *arg, int leash)
+/* The next maildrop to open; ends the process when there is none. NULL: no memory. */
+static struct drop *take_one(const struct server *server, int leash, uint8_t *room)
 {
-	static uint8_t room[LIMIT_MSG_OCTETS];
-	struct server *server = arg;
-	char why[WHY_OCTETS];
 	struct msg msg;
 	int got;
-	outlive_signals();
-	child_keep((int[]){leash, server->door, server->config.mail_root, server->config.homes},
-	    server->config.homes < 0 ? 3 : 4);
-	if (sandbox_tighten(SANDBOX_STORE, why, sizeof why) < 0)
-		role_fail(why);
-	struct store *store = open_store(server);
 	do {
 		wait_for(server->door, leash, false);
-		got = msg_recv(server->door, MSG_AT_STORE_DOOR, room, sizeof room, &msg);
+		got = msg_recv(server->door, MSG_AT_STORE_DOOR, room, LIMIT_MSG_OCTETS, &msg);
 	} while (got == MSG_AGAIN); /* another spare one took it */
 	if (got != MSG_OK || msg_send(leash, MSG_CHILD_TAKEN, NULL, 0, -1) != MSG_OK)
 		_exit(got == MSG_EOF ? 0 : 1);
 	close(server->door);
-	struct drop *drop = drop_new(&msg);
-	if (drop != NULL && open_patiently(drop, store, server->role->config)) {
+	return drop_new(&msg);
+}
+
+static void serve(struct drop *drop, struct store *store, const struct config *config, int leash,
+    uint8_t *room) __attribute__((noreturn));
+static void serve(
+    struct drop *drop, struct store *store, const struct config *config, int leash, uint8_t *room)
+{
+	if (drop != NULL && open_patiently(drop, store, config)) {
 		do
 			wait_for(drop_fd(drop), leash, true);
 		while (drop_serve(drop, room));
@@ -123,7 +122,57 @@ static void session_main(void *arg, int leash)
 	_exit(0);
 }
 
+static uint8_t session_room[LIMIT_MSG_OCTETS];
+
+static void session_main(void *arg, int leash) __attribute__((noreturn));
+static void session_main(void *arg, int leash)
+{
+	struct server *server = arg;
+	char why[WHY_OCTETS];
+	outlive_signals();
+	child_keep((int[]){leash, server->door, server->config.mail_root, server->config.homes},
+	    server->config.homes < 0 ? 3 : 4);
+	if (sandbox_tighten(SANDBOX_STORE, why, sizeof why) < 0)
+		role_fail(why);
+	struct store *store = open_store(server);
+	struct drop *drop = take_one(server, leash, session_room);
+	serve(drop, store, server->role->config, leash, session_room);
+}
+
+/* mail_users = system: nothing is open until it is known for whom. */
+static void user_session_main(void *arg, int leash) __attribute__((noreturn));
+static void user_session_main(void *arg, int leash)
+{
+	struct server *server = arg;
+	const struct config *config = server->role->config;
+	outlive_signals();
+	child_keep((int[]){leash, server->door}, 2);
+	store_users_begin();
+	struct drop *drop = take_one(server, leash, session_room);
+	if (drop == NULL || store_users_become(config, drop, leash, &server->config) < 0)
+		_exit(0);
+	server->config.note = note;
+	server->config.boot_id = server->boot_id[0] != '\0' ? server->boot_id : NULL;
+	serve(drop, open_store(server), config, leash, session_room);
+}
+
 /* ---- the role ---- */
+
+static void run_parent(struct server *server, child_fn *run, int leash) __attribute__((noreturn));
+static void run_parent(struct server *server, child_fn *run, int leash)
+{
+	const struct config *config = server->role->config;
+	struct parent_config parent = {.run = run,
+	    .arg = server,
+	    .spare = config->spare,
+	    .sessions = config->sessions,
+	    .what = "store session"};
+	if (config->mail_users == MAIL_USERS_SYSTEM) {
+		parent.each_user = STORE_USERS_EACH;
+		parent.deadline_secs = STORE_USERS_DEADLINE_SECS;
+	}
+	parent_run(&parent, leash);
+}
 
 void store_main(void *arg, int leash)
 {
@@ -134,6 +183,11 @@ void store_main(void *arg, int leash)
 	outlive_signals();
 	struct server server = {.role = role, .door = role->doors->store[DOOR_SERVANT]};
 	child_keep((int[]){leash, server.door}, 2);
+	if (config->mail_users == MAIL_USERS_SYSTEM) {
+		read_boot_id(&server);
+		store_users_enter(config);
+		run_parent(&server, user_session_main, leash);
+	}
 	config_path(config, CONFIG_INDEX_DIR, index);
 	int root = open(config->mail_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0 || chdir(index) < 0) {
@@ -160,10 +214,5 @@ void store_main(void *arg, int leash)
 		role_fail(why);
 	if (!process)
 		store_loop(config, open_store(&server), server.door, leash);
-	struct parent_config parent = {.run = session_main,
-	    .arg = &server,
-	    .spare = config->spare,
-	    .sessions = config->sessions,
-	    .what = "store session"};
-	parent_run(&parent, leash);
+	run_parent(&server, session_main, leash);
 }

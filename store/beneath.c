@@ -14,7 +14,9 @@
 int beneath_open(int dir, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = {
-	    .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY),
+	    /* What is only passed through is not opened, so there is nothing to wait for. */
+	    .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW |
+					  ((flags & O_PATH) != 0 ? 0 : O_NONBLOCK | O_NOCTTY)),
 	    .mode = mode,
 	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};

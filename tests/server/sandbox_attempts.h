@@ -25,7 +25,7 @@ typedef int attempt_fn(struct scene *scene);
 struct attempt {
 	const char *sentence;
 	attempt_fn *run;
-	/* FRONT_PARENT, FRONT, AUTH, STORE_PARENT, STORE, CHECKER_PARENT, CHECKER: a(llowed), d(enied),
+	/* FRONT_PARENT, FRONT, AUTH, STORE_PARENT, STORE, CHECKER_PARENT, CHECKER, USERS_PARENT: a(llowed), d(enied),
 	 * k(illed) */
 	const char *want;
 	int abi;        /* of Landlock that this row needs */

@@ -18,10 +18,14 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/fsuid.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <linux/capability.h>
 #include <cmocka.h>
 
+#include "server/ids.h"
 #include "server/landlock.h"
 #include "server/sandbox.h"
 #include "server/sandbox_build.h"
@@ -31,16 +35,17 @@
 
 /* How a role comes to its sandbox. */
 enum way {
-	WAY_ROOT,     /* started as root, takes nobody's ids */
-	WAY_ORDINARY, /* started as an ordinary user */
-	WAY_TIGHTENED /* as root, in a parent's sandbox, then its own after the fork */
+	WAY_ROOT,      /* started as root, takes nobody's ids */
+	WAY_ORDINARY,  /* started as an ordinary user */
+	WAY_TIGHTENED, /* as root, in a parent's sandbox, then its own after the fork */
+	WAY_BECOME /* as root, in the sandbox of those who become users, then one of these after the fork */
 };
 
 enum { EXIT_WORKED = 10, EXIT_DENIED = 11, EXIT_NO_SANDBOX = 12 };
 
 static struct scene scene;
 static const char *const role_names[] = {
-    "front-parent", "front", "auth", "store-parent", "store", "checker-parent", "checker"};
+    "front-parent", "front", "auth", "store-parent", "store", "checker-parent", "checker", "users-parent"};
 
 static bool is_front(enum sandbox_role role)
 {
@@ -63,6 +68,33 @@ static void become_nobody(void)
 	if (setgroups(1, &gid) != 0 || setresgid(gid, gid, gid) != 0 ||
 	    setresuid(nobody->pw_uid, nobody->pw_uid, nobody->pw_uid) != 0)
 		_exit(98);
+}
+
+/* As a store does for a user of the system; who is nobody here, for the files of the tests are his. */
+static int become_user(char *why_r, size_t size)
+{
+	static struct ids ids = {65534, 65534, {65534, 4242}, 2};
+	int dir = open(fixture_dir(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (ids_take(&ids, 0, why_r, size) != 0 || sandbox_confine(&dir, 1, why_r, size) != 0)
+		return -1;
+	close(dir);
+	return sandbox_tighten(SANDBOX_STORE, why_r, size);
+}
+
+static int enter_users_parent(char *why_r, size_t size)
+{
+	const struct sandbox_path all = {"/", SANDBOX_WRITE};
+	const struct sandbox sandbox = {
+	    .role = SANDBOX_USERS_PARENT,
+	    .user = "daemon",
+	    .capabilities = IDS_CAPABILITY(CAP_SETUID) | IDS_CAPABILITY(CAP_SETGID),
+	    .first_uid = 1000,
+	    .paths = &all,
+	    .path_count = 1,
+	};
+
+	return sandbox_enter(&sandbox, why_r, size);
 }
 
 static int enter(enum sandbox_role role, bool as_root, char *why_r, size_t size)
@@ -89,13 +121,17 @@ static void enter_by(enum way way, enum sandbox_role role)
 				   : is_checker(role) ? SANDBOX_CHECKER_PARENT
 						      : SANDBOX_STORE_PARENT;
 	pid_t child;
-	int status;
+	int status, result;
 
-	if (enter(way == WAY_TIGHTENED ? parent : role, way != WAY_ORDINARY, why, sizeof(why)) != 0) {
+	if (way == WAY_BECOME)
+		result = enter_users_parent(why, sizeof(why));
+	else
+		result = enter(way == WAY_TIGHTENED ? parent : role, way != WAY_ORDINARY, why, sizeof(why));
+	if (result != 0) {
 		fprintf(stderr, "# %s: %s\n", role_names[role], why);
 		_exit(EXIT_NO_SANDBOX);
 	}
-	if (way != WAY_TIGHTENED)
+	if (way != WAY_TIGHTENED && way != WAY_BECOME)
 		return;
 	child = fork();
 	if (child > 0) {
@@ -104,7 +140,10 @@ static void enter_by(enum way way, enum sandbox_role role)
 			continue;
 		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 	}
-	if (child < 0 || sandbox_tighten(role, why, sizeof(why)) != 0) {
+	if (child == 0)
+		result = way == WAY_BECOME ? become_user(why, sizeof(why))
+					   : sandbox_tighten(role, why, sizeof(why));
+	if (child < 0 || result != 0) {
 		fprintf(stderr, "# %s: %s\n", role_names[role], why);
 		_exit(EXIT_NO_SANDBOX);
 	}
@@ -179,7 +218,7 @@ static void walk(enum way way)
 			    role == SANDBOX_FRONT || role == SANDBOX_STORE || role == SANDBOX_CHECKER;
 
 			got[role] = '-';
-			if (way == WAY_TIGHTENED && !child)
+			if ((way == WAY_TIGHTENED && !child) || (way == WAY_BECOME && role != SANDBOX_STORE))
 				continue;
 			got[role] = try(way, role, attempts[i].run);
 			wrong += !as_wanted(got[role], attempts[i].want[role]);
@@ -199,6 +238,82 @@ static void test_matrix_tightened(void **state)
 {
 	(void)state;
 	walk(WAY_TIGHTENED);
+}
+
+static void test_matrix_as_a_user_of_the_system(void **state)
+{
+	(void)state;
+	walk(WAY_BECOME);
+}
+
+struct bound_row {
+	const char *sentence;
+	long call;
+	uint64_t arguments[3];
+	bool want; /* it works */
+};
+
+/* What is no id by itself is put behind one more bit than the kernel looks at. */
+#define BEHIND(id) ((UINT64_C(1) << 32) | (id))
+
+static const struct bound_row bound_rows[] = {
+    {"become a user", SYS_setresuid, {4242, 4242, 4242}, true},
+    {"become the first", SYS_setresuid, {1000, 1000, 1000}, true},
+    {"become root", SYS_setresuid, {0, 0, 0}, false},
+    {"become root in effect", SYS_setresuid, {4242, 0, 4242}, false},
+    {"keep root for later", SYS_setresuid, {4242, 4242, 0}, false},
+    {"become root, behind a bit that is not looked at", SYS_setresuid, {BEHIND(0), BEHIND(0), BEHIND(0)},
+	false},
+    {"become a user of the system's own", SYS_setresuid, {999, 999, 999}, false},
+    {"the same in part", SYS_setresuid, {(uint32_t)-1, 2, (uint32_t)-1}, false},
+    {"take a group", SYS_setresgid, {4242, 4242, 4242}, true},
+    {"take the group of root", SYS_setresgid, {0, 0, 0}, false},
+    {"take it in part", SYS_setresgid, {(uint32_t)-1, 0, (uint32_t)-1}, false},
+    {"take it behind a bit", SYS_setresgid, {4242, BEHIND(0), 4242}, false},
+};
+
+static void test_bounds_of_ids(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(bound_rows) / sizeof(bound_rows[0]); i++) {
+		const struct bound_row *row = &bound_rows[i];
+		const uint64_t *a = row->arguments;
+		pid_t child = fork();
+		int status;
+
+		if (child == 0) {
+			char why[256];
+
+			if (enter_users_parent(why, sizeof(why)) != 0)
+				_exit(EXIT_NO_SANDBOX);
+			_exit(syscall(row->call, a[0], a[1], a[2]) == 0 ? EXIT_WORKED : EXIT_DENIED);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		if (status != (row->want ? EXIT_WORKED : EXIT_DENIED) << 8)
+			fail_msg("%s: status %x", row->sentence, (unsigned)status);
+	}
+}
+
+/* The file system's ids tell themselves only by what was there before. */
+static void test_bounds_of_file_ids(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	if (child == 0) {
+		char why[256];
+
+		if (enter_users_parent(why, sizeof(why)) != 0)
+			_exit(EXIT_NO_SANDBOX);
+		setfsuid(4242);
+		setfsgid(4242);
+		setfsuid(0);
+		setfsgid(0);
+		_exit(setfsuid((uid_t)-1) == 4242 && setfsgid((gid_t)-1) == 4242 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
 }
 
 static void test_matrix_as_ordinary_user(void **state)
@@ -405,6 +520,9 @@ int main(void)
 	static const struct CMUnitTest as_root[] = {
 	    cmocka_unit_test(test_matrix_as_root),
 	    cmocka_unit_test(test_matrix_tightened),
+	    cmocka_unit_test(test_matrix_as_a_user_of_the_system),
+	    cmocka_unit_test(test_bounds_of_ids),
+	    cmocka_unit_test(test_bounds_of_file_ids),
 	    cmocka_unit_test(test_matrix_as_ordinary_user),
 	    cmocka_unit_test(test_seen_from_outside),
 	    cmocka_unit_test(test_refusals),
