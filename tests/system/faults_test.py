@@ -49,6 +49,21 @@ def whole(server, user):
 
 # --- killed processes -----------------------------------------------------------------------------
 
+def with_marks(server, user):
+    """A session that has marked two messages; None: it met a process that was just dying with its parent."""
+    try:
+        client = server.logged_in(user)
+    except OSError:
+        return None
+    try:
+        client.expect("DELE 1", "+OK")
+        client.expect("DELE 3", "+OK")
+        return client
+    except OSError:
+        client.close()
+        return None
+
+
 @both("whichever process is killed, logins work again within seconds, and no mail is touched")
 def kill_each(server):
     user, other = server.user(*MAIL), server.user(*MAIL)
@@ -58,9 +73,8 @@ def kill_each(server):
         for victim in [pid for pid, _ in server.family()][:12]:
             if not harness.alive(victim):
                 continue
-            with server.logged_in(user) as client:
-                client.expect("DELE 1", "+OK")
-                client.expect("DELE 3", "+OK")
+            client = wait_for(lambda: with_marks(server, user), "a session")
+            with client:
                 with contextlib.suppress(OSError):
                     os.kill(victim, signal.SIGKILL)
                 began = time.monotonic()
