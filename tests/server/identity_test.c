@@ -90,7 +90,15 @@ static void test_maildir(void **state)
 	    {"up behind it", "%u/..", "alice", NULL},
 	    {"an empty component", "%u//Maildir", "alice", NULL},
 	    {"a slash at the end", "%u/", "alice", NULL},
-	    {"an unknown variable", "%h/Maildir", "alice", NULL},
+	    {"an unknown variable", "%x/Maildir", "alice", NULL},
+	    {"the home", "%h/Maildir", "alice", "Maildir"},
+	    {"the home, and the name in it", "%h/mail/%u", "alice", "mail/alice"},
+	    {"the home itself", "%h/", "alice", NULL},
+	    {"the home without a slash", "%h", "alice", NULL},
+	    {"the home, elsewhere than first", "x/%h/Maildir", "alice", NULL},
+	    {"the home twice", "%h/%h/Maildir", "alice", NULL},
+	    {"out of the home", "%h/../bob/Maildir", "alice", NULL},
+	    {"out of the home by its root", "%h//etc", "alice", NULL},
 	    {"a lonely percent", "%u%", "alice", NULL},
 	};
 	char path[PATH_MAX];
@@ -126,6 +134,9 @@ static void test_template_valid(void **state)
 		bool want;
 	} rows[] = {
 	    {"the default", "%u/Maildir", true},
+	    {"a home", "%h/Maildir", true},
+	    {"a home and nothing else", "%h", false},
+	    {"what is above a home", "%h/..", false},
 	    {"name only", "%u", true},
 	    {"hashed by domain", "%d/%n/Maildir", true},
 	    {"domain, then the whole name", "%d/%u", true},
