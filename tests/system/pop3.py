@@ -13,7 +13,7 @@ TIMEOUT_SECS = 60  # generous: several tests and builds may share the machine
 SENDAUTH = b"\0\0\0\x13KRB5_SENDAUTH_V1.0\0" + b"\0\0\0\x09KPOPV1.0\0"
 
 STATUS = re.compile(rb"\+OK [ -~]*|-ERR [ -~]*")
-CODES = (b"[AUTH] ", b"[IN-USE] ", b"[SYS/TEMP] ", b"[SYS/PERM] ")
+CODES = (b"[AUTH] ", b"[IN-USE] ", b"[LOGIN-DELAY] ", b"[SYS/TEMP] ", b"[SYS/PERM] ")
 # What clients take for a maildrop in use, wherever it stands in a refusal.
 BUSY = re.compile(rb"lock|wait|busy|unavailable", re.I)
 
