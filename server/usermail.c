@@ -127,6 +127,13 @@ static void open_index(const struct config *config, struct usermail *usermail)
 	usermail->has_index = len > 0 && (size_t)len < sizeof usermail->index;
 }
 
+/* One that may be passed but not read serves, too; but what is made there cannot be synced. */
+static int open_root(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 && errno == EACCES ? open(path, PASS) : fd;
+}
+
 static enum account_err become_account(
     const struct config *config, struct usermail *usermail, bool delivery, char *why_r, size_t size)
 {
@@ -144,7 +151,7 @@ static enum account_err become_account(
 	if (usermail->state >= 0)
 		open_index(config, usermail);
 	const char *root = homes ? usermail->account.home : config->mail_root;
-	usermail->root = open(root, PASS);
+	usermail->root = open_root(root);
 	return usermail->root >= 0 ? ACCOUNT_OK : closed(why_r, size, homes ? "home" : "mail_root", root);
 }
 

@@ -7,11 +7,8 @@
  * Postfix sends back the mail for any other status, and no mail shall go for a wrong mode of a folder.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,6 +21,7 @@
 #include "server/config.h"
 #include "server/identity.h"
 #include "server/names.h"
+#include "server/usermail.h"
 #include "store/maildrop.h"
 
 #define SENDER_OCTETS 512u /* RFC 5321 section 4.5.3.1.3 allows 256 */
@@ -86,20 +84,21 @@ static int read_options(int argc, char **argv, struct options *options_r)
 	return optind != argc || options_r->user == NULL ? usage() : EX_OK;
 }
 
-/* What a maildrop holds belongs to the user the store runs as; so must what we put there. */
-static int become_store_user(const struct config *config)
+/*
+ * What a maildrop holds belongs to somebody; so must what we put there. Who has no maildrop here never will
+ * have one: that is for the sender to know. All else an administrator can mend.
+ */
+static int become_owner(const struct config *config, const char *user, struct usermail *usermail)
 {
-	if (geteuid() != 0)
-		return EX_OK;
-	errno = 0;
-	const struct passwd *entry = getpwnam(config->store_user);
-	if (entry == NULL)
-		return complain(EX_TEMPFAIL, config->store_user,
-		    errno == 0 || errno == ENOENT ? "there is no such user" : strerror(errno));
-	gid_t group = entry->pw_gid;
-	if (setgroups(1, &group) != 0 || setresgid(group, group, group) != 0 ||
-	    setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0)
-		return complain(EX_TEMPFAIL, config->store_user, strerror(errno));
+	char why[WHY_OCTETS];
+	bool system = config->mail_users == MAIL_USERS_SYSTEM;
+	enum account_err err = usermail_find(config, user, usermail, why, sizeof(why));
+	if (err != ACCOUNT_OK)
+		return complain(system && err != ACCOUNT_TEMP ? EX_NOUSER : EX_TEMPFAIL, user, why);
+	if (system && geteuid() != 0 && geteuid() != usermail->account.ids.uid)
+		return complain(EX_TEMPFAIL, user, "only root can deliver to another than himself");
+	if (usermail_become(config, usermail, true, why, sizeof(why)) != ACCOUNT_OK)
+		return complain(EX_TEMPFAIL, user, why);
 	return EX_OK;
 }
 
@@ -198,6 +197,7 @@ static int deliver_to(struct store *store, const struct maildrop_place *place, c
 
 static int deliver(const struct config *config, const struct options *options)
 {
+	static struct usermail usermail;
 	char path[PATH_MAX], user[LIMIT_USER_OCTETS + 1];
 	struct maildrop_place place;
 	const char *why;
@@ -205,23 +205,22 @@ static int deliver(const struct config *config, const struct options *options)
 		return complain(EX_NOUSER, "-d: not a user's name", why);
 	if (identity_place(config, user, path, &place) != 0)
 		return complain(EX_NOUSER, "the template of kpopd.conf", "gives no sound path for this user");
-	int status = become_store_user(config);
+	int status = become_owner(config, user, &usermail);
 	if (status != EX_OK)
 		return status;
-	int root = open(config->mail_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return complain(EX_TEMPFAIL, config->mail_root, strerror(errno));
 	bool speak = false;
-	const struct store_config store_config = {
-	    .mail_root = root, .homes = -1, .note = note, .note_arg = &speak};
+	struct store_config store_config;
+	usermail_store_config(&usermail, &store_config);
+	store_config.index_dir = NULL; /* a delivery needs none */
+	store_config.note = note;
+	store_config.note_arg = &speak;
 	struct store *store;
 	if (store_open(&store, &store_config) != MAILDROP_OK)
 		return complain(EX_TEMPFAIL, config->mail_root, strerror(errno));
-	/* That there is no index is no news: a delivery needs none. */
-	speak = true;
+	speak = true; /* that there is no index is no news */
 	status = deliver_to(store, &place, options);
 	store_close(&store);
-	close(root);
+	usermail_close(&usermail);
 	return status;
 }
 
