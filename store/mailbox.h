@@ -49,6 +49,11 @@ struct mailbox_ops {
 	 */
 	int (*measure)(struct mailbox *mailbox, struct record *record);
 	/*
+	 * Fills in length alone, without reading the message; what the name says of it is believed. NULL: it
+	 * has to be measured. MAILDROP_GONE, _TEMP as measure, without a note.
+	 */
+	int (*length)(struct mailbox *mailbox, struct record *record);
+	/*
 	 * Opens the message, of exactly the octets that were measured. MAILDROP_GONE: it is not where the
 	 * record says. MAILDROP_TEMP: it has changed since (that was noted), or trouble of our own.
 	 */

@@ -145,6 +145,7 @@ static const struct mailbox_ops ops = {
     .close = close_maildir,
     .state = state,
     .scan = scan,
+    .length = maildir_length,
     .measure = maildir_measure,
     .fetch = maildir_fetch,
     .remove = maildir_remove,

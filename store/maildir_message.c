@@ -180,3 +180,43 @@ int maildir_remove(struct mailbox *mailbox, const struct record *record)
 		maildir->unlinked[record->part]++;
 	return rc;
 }
+
+/* Maildir++: ",S=" and the file's length, behind the unique part and before the flags. */
+static bool length_in_name(const struct record *record, uint64_t *length_r)
+{
+	const char *end = record->name + record->name_len;
+	const char *p = record->name + record->unique_len;
+	while (end - p > 3 && *p == ',' && memcmp(p, ",S=", 3) != 0)
+		for (p++; p < end && *p != ',' && *p != ':';)
+			p++;
+	if (end - p <= 3 || memcmp(p, ",S=", 3) != 0)
+		return false;
+	uint64_t length = 0;
+	const char *digits = p + 3;
+	for (p = digits; p < end && *p >= '0' && *p <= '9'; p++)
+		if (__builtin_mul_overflow(length, UINT64_C(10), &length) ||
+		    __builtin_add_overflow(length, (uint64_t)(*p - '0'), &length))
+			return false;
+	*length_r = length;
+	return p > digits && length <= INT64_MAX && (p == end || *p == ',' || *p == ':');
+}
+
+int maildir_length(struct mailbox *mailbox, struct record *record)
+{
+	struct maildir *maildir = maildir_of(mailbox);
+	char name[RECORD_NAME_OCTETS + 1];
+	struct stat st;
+	int dir;
+	if (length_in_name(record, &record->length))
+		return MAILDROP_OK;
+	int rc = maildir_part(maildir, (enum maildir_part)record->part, &dir);
+	if (rc != MAILDROP_OK)
+		return rc;
+	name_of(record, name);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return beneath_error(errno);
+	if (!S_ISREG(st.st_mode) || st.st_uid != maildir->owner)
+		return MAILDROP_GONE;
+	record->length = (uint64_t)st.st_size;
+	return MAILDROP_OK;
+}

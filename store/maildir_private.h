@@ -21,6 +21,7 @@ struct maildir {
 int maildir_part(struct maildir *maildir, enum maildir_part part, int *fd_r);
 
 /* As in mailbox_ops. */
+int maildir_length(struct mailbox *mailbox, struct record *record);
 int maildir_measure(struct mailbox *mailbox, struct record *record);
 int maildir_fetch(struct mailbox *mailbox, const struct record *record, struct maildrop_message *message_r);
 int maildir_remove(struct mailbox *mailbox, const struct record *record);
