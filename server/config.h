@@ -16,10 +16,12 @@
 #include "server/limits.h"
 #include "server/network.h"
 
-enum protocol { PROTOCOL_POP3 = 0, PROTOCOL_POP3S, PROTOCOL_KPOP, PROTOCOL_COUNT };
+enum protocol { PROTOCOL_POP3 = 0, PROTOCOL_POP3S, PROTOCOL_KPOP, PROTOCOL_LMTP, PROTOCOL_COUNT };
 enum isolation { ISOLATION_PROCESS = 0, ISOLATION_SHARED };
 enum mail_users { MAIL_USERS_VIRTUAL = 0, MAIL_USERS_SYSTEM };
 enum plaintext { PLAINTEXT_TLS = 0, PLAINTEXT_LOOPBACK, PLAINTEXT_ALWAYS };
+enum lmtp_unknown { LMTP_UNKNOWN_REFUSE = 0, LMTP_UNKNOWN_CREATE };
+enum quota_full { QUOTA_FULL_TEMPORARY = 0, QUOTA_FULL_PERMANENT };
 enum log_target { LOG_TO_STDERR = 0, LOG_TO_SYSLOG };
 
 /* A section has a title, and a line on which it begins, 0 when the file does not have it. */
@@ -29,6 +31,9 @@ struct listener_config {
 	enum protocol protocol;
 	char **addresses; /* numeric, NULL-terminated: "127.0.0.1", "::", "0.0.0.0" */
 	uint16_t port;
+	char *path;                     /* lmtp: a Unix socket; then there are no addresses; NULL: none */
+	char *path_mode;                /* octal digits */
+	char *path_owner, *path_group;  /* NULL: ours */
 	struct networks proxy_networks; /* whose connections begin with a PROXY header; default none */
 };
 
@@ -112,6 +117,11 @@ struct config {
 	unsigned front_processes, auth_processes, password_processes, store_processes, store_threads;
 	unsigned spare;    /* isolation = process: children of each kind forked ahead */
 	unsigned sessions; /* most clients at once, all fronts together */
+
+	unsigned lmtp_sessions, lmtp_idle_secs;
+	uint64_t message_octets; /* the largest message that LMTP takes */
+	enum lmtp_unknown lmtp_unknown;
+	enum quota_full quota_full;
 
 	char *certificate, *key; /* PEM; both NULL: no TLS */
 	char *keytab;            /* default /etc/krb5.keytab */

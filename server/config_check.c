@@ -228,6 +228,15 @@ int config_check_indicator(const char *value, char *why_r, size_t size)
 			 value, SASLX_INDICATOR_OCTETS);
 }
 
+int config_check_mode(const char *value, char *why_r, size_t size)
+{
+	size_t len = strlen(value);
+	return (len == 3 || len == 4) && strspn(value, "01234567") == len && (len == 3 || value[0] == '0')
+		   ? 0
+		   : wrong(
+			 why_r, size, "'%.64s' is no mode of a file; write octal digits, as in 0660", value);
+}
+
 int config_check_title(const char *value, char *why_r, size_t size)
 {
 	return made_of(value, "-_.", TITLE_OCTETS)
@@ -315,6 +324,16 @@ int config_check_octets(const char *value, char *why_r, size_t size)
 		   : wrong(why_r, size,
 			 "'%.64s' is no number of octets; write it in digits, with K, M, G or T behind them "
 			 "or nothing, as in 500M; 0 is no limit",
+			 value);
+}
+
+/* In memory while it comes, so not any number. */
+int config_check_message_octets(const char *value, char *why_r, size_t size)
+{
+	uint64_t octets = config_octets(value);
+	return octets >= LIMIT_MESSAGE_LEAST_OCTETS && octets <= LIMIT_MESSAGE_MOST_OCTETS
+		   ? 0
+		   : wrong(why_r, size, "'%.64s' is out of bounds; write octets from 64K to 1G, as in 50M",
 			 value);
 }
 

@@ -28,12 +28,14 @@ config_check_fn config_check_address;   /* numeric IPv4 or IPv6 */
 config_check_fn config_check_network;   /* network_parse */
 config_check_fn config_check_principal; /* of Kerberos, with its realm, quoted as krb5_unparse_name does */
 config_check_fn config_check_regex;     /* extended, without back references */
-config_check_fn config_check_indicator; /* of a KDC */
-config_check_fn config_check_title;     /* a section's name: what systemd.socket(5) allows */
-config_check_fn config_check_code;      /* a path of a file we run: not writable by others */
-config_check_fn config_check_secret;    /* a path of a file that others may neither write nor read */
-config_check_fn config_check_days;      /* 0 to LIMIT_EXPIRE_DAYS, or never */
-config_check_fn config_check_octets;    /* 0 to LIMIT_QUOTA_OCTETS, with K, M, G or T behind it or nothing */
+config_check_fn config_check_message_octets; /* of one message */
+config_check_fn config_check_mode;           /* of a file, in octal digits */
+config_check_fn config_check_indicator;      /* of a KDC */
+config_check_fn config_check_title;          /* a section's name: what systemd.socket(5) allows */
+config_check_fn config_check_code;           /* a path of a file we run: not writable by others */
+config_check_fn config_check_secret;         /* a path of a file that others may neither write nor read */
+config_check_fn config_check_days;           /* 0 to LIMIT_EXPIRE_DAYS, or never */
+config_check_fn config_check_octets; /* 0 to LIMIT_QUOTA_OCTETS, with K, M, G or T behind it or nothing */
 config_check_fn config_check_binding_mechanism; /* one whose clients can bind to TLS */
 
 /* Their values, of a text that was checked; NULL: CONFIG_UNSET, CONFIG_UNSET_OCTETS. */

@@ -25,6 +25,9 @@ static const char *const plaintexts[] = {"tls", "loopback", "always", NULL};
 /* In the order of the bits of enum saslx_layers. */
 static const char *const layers[] = {"none", "integrity", "confidentiality", NULL};
 static const char *const gssapi_policies[] = {"off", "accept", "require", NULL};
+/* In the order of enum lmtp_unknown and enum quota_full. */
+static const char *const lmtp_unknowns[] = {"refuse", "create", NULL};
+static const char *const quota_fulls[] = {"temporary", "permanent", NULL};
 static const char *const log_targets[] = {"stderr", "syslog", NULL};
 /* The strongest first; config_enctypes has their numbers. */
 static const char *const enctypes[] = {"aes256-cts-hmac-sha384-192", "aes128-cts-hmac-sha256-128",
@@ -67,6 +70,11 @@ static const struct config_key keys[] = {
     NUMBER(store_threads, 4, 1, 64),
     NUMBER(spare, 4, 1, 256),
     NUMBER(sessions, 1000, 1, 100000),
+    NUMBER(lmtp_sessions, 20, 1, 1000),
+    NUMBER(lmtp_idle_secs, 300, 1, 3600), /* RFC 5321 section 4.5.3.2.7 */
+    {.name = AT(message_octets), .kind = KIND_OCTETS, .text = "50M", .check = config_check_message_octets},
+    WORD(lmtp_unknown, "refuse", lmtp_unknowns),
+    WORD(quota_full, "temporary", quota_fulls),
     STRING(certificate, NULL, config_check_path),
     STRING(key, NULL, config_check_secret),
     STRING(keytab, "/etc/krb5.keytab", config_check_secret),

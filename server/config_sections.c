@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/config_lmtp.h"
+
 #define ADDRESSES_COUNT 16u
 #define INDICATORS_COUNT 16u
 /* An empty list would mean everywhere, which nobody means who writes one. */
@@ -14,16 +16,20 @@
 	}
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static const char *const protocols[] = {"pop3", "pop3s", "kpop", NULL};
+static const char *const protocols[] = {"pop3", "pop3s", "kpop", "lmtp", NULL};
 static const char *const no_list[] = {NULL};
 static const char *const all_addresses[] = {"0.0.0.0", "::", NULL};
-static const uint16_t protocol_ports[PROTOCOL_COUNT] = {110, 995, 1109};
+static const uint16_t protocol_ports[PROTOCOL_COUNT] = {110, 995, 1109, 24};
 
 #define AT(field) #field, .offset = offsetof(struct listener_config, field)
 static const struct config_key listener_keys[] = {
     WORD(protocol, NULL, protocols),
     LIST(addresses, all_addresses, 1, ADDRESSES_COUNT, config_check_address),
     {.name = AT(port), .kind = KIND_PORT, .min = 1, .max = UINT16_MAX},
+    STRING(path, NULL, config_check_path),
+    STRING(path_mode, "0660", config_check_mode),
+    STRING(path_owner, NULL, config_check_user),
+    STRING(path_group, NULL, config_check_user),
     NETWORKS(proxy_networks, no_list),
 };
 
@@ -88,16 +94,17 @@ HEADED(struct class_config);
 
 static int check_listener(struct config_place *place, int line, cfg_t *section)
 {
-	return cfg_getstr(section, "protocol") != NULL
-		   ? 0
-		   : config_fail(place, line,
-			 "listener %s: has no protocol; write 'protocol = pop3', pop3s or kpop",
-			 cfg_title(section));
+	if (cfg_getstr(section, "protocol") == NULL)
+		return config_fail(place, line,
+		    "listener %s: has no protocol; write 'protocol = pop3', pop3s, kpop or lmtp",
+		    cfg_title(section));
+	return config_lmtp_check(place, line, section);
 }
 
 static void finish_listener(void *section)
 {
 	struct listener_config *listener = section;
+	config_lmtp_finish(listener);
 	if (listener->port == 0)
 		listener->port = protocol_ports[listener->protocol];
 }

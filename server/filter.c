@@ -33,12 +33,19 @@ enum {
 	CHECKER_PARENT = 1 << SANDBOX_CHECKER_PARENT,
 	CHECKER = 1 << SANDBOX_CHECKER,
 	USERS_PARENT = 1 << SANDBOX_USERS_PARENT,
-	FRONTS = FRONT_PARENT | FRONT,
-	STORES = STORE_PARENT | STORE | USERS_PARENT,
+	LMTP_PARENT = 1 << SANDBOX_LMTP_PARENT,
+	LMTP = 1 << SANDBOX_LMTP,
+	DELIVERER_PARENT = 1 << SANDBOX_DELIVERER_PARENT,
+	DELIVERER = 1 << SANDBOX_DELIVERER,
+	LMTPS = LMTP_PARENT | LMTP,
+	DELIVERERS = DELIVERER_PARENT | DELIVERER,
+	FRONTS = FRONT_PARENT | FRONT | LMTPS,
+	STORES = STORE_PARENT | STORE | USERS_PARENT | DELIVERERS,
 	CHECKERS = CHECKER_PARENT | CHECKER,
 	/* Those who ask name services, which may be modules and speak to servers of their own. */
 	ASKERS = CHECKERS | USERS_PARENT,
-	PARENTS = FRONT_PARENT | STORE_PARENT | CHECKER_PARENT | USERS_PARENT,
+	PARENTS =
+	    FRONT_PARENT | STORE_PARENT | CHECKER_PARENT | USERS_PARENT | LMTP_PARENT | DELIVERER_PARENT,
 	FILES = AUTH | STORES,
 	READERS = FILES | CHECKERS,
 	ALL = FRONTS | AUTH | STORES | CHECKERS,
@@ -80,7 +87,7 @@ static const struct call_row call_rows[] = {
     {"eventfd2", ALL, 0},
     {"pipe2", ALL, 0},
     {"signalfd4", PARENTS, 0},
-    {"close_range", PARENTS | STORE | CHECKER, 0},
+    {"close_range", PARENTS | STORE | CHECKER | DELIVERER, 0},
     /* Memory, threads' locks, time, chance. */
     {"brk", ALL, 0},
     {"munmap", ALL, 0},
@@ -151,7 +158,10 @@ static const struct call_row call_rows[] = {
     {"rename", STORES, 0},
     {"renameat", STORES, 0},
     {"renameat2", STORES, 0},
-    {"memfd_create", STORES, 0},
+    {"memfd_create", STORES | LMTPS, 0},
+    /* A maildrop that is missing is made; some file servers rename only by a link. */
+    {"mkdirat", DELIVERERS, 0},
+    {"linkat", DELIVERERS | USERS_PARENT, 0},
     /* Where flags lie in memory we cannot see them: the C library then falls back to clone. */
     {"clone3", PARENTS | STORE, ENOSYS},
     /* krb5 and OpenSSL look for files and live on without them. */
@@ -209,8 +219,8 @@ static const struct call_row call_rows[] = {
 #if SANDBOX_SANITIZED
     {"pipe", ALL, 0},
     {"tgkill", ALL, 0},
-    {"clone", FRONT | AUTH | CHECKER, EPERM},
-    {"clone3", FRONT | AUTH | CHECKER, EPERM},
+    {"clone", FRONT | AUTH | CHECKER | LMTP | DELIVERER, EPERM},
+    {"clone3", FRONT | AUTH | CHECKER | LMTP | DELIVERER, EPERM},
     {"fork", ALL, EPERM},
     {"vfork", ALL, EPERM},
 #endif
@@ -262,13 +272,13 @@ static const struct argument_row argument_rows[] = {
     {"fcntl", READERS, 0, {{1, INT, F_OFD_GETLK}}},
     {"fcntl", READERS, 0, {{1, INT, F_OFD_SETLK}}},
     {"fcntl", READERS, 0, {{1, INT, F_OFD_SETLKW}}},
-    {"fcntl", STORES, 0, {{1, INT, F_ADD_SEALS}}},
+    {"fcntl", STORES | LMTPS, 0, {{1, INT, F_ADD_SEALS}}},
     /* Files, not directories. */
     {"unlinkat", STORES, 0, {{2, INT, 0}}},
     {"prctl", ALL, 0, {{0, INT, PR_SET_NAME}}},
     {"prctl", ALL, 0, {{0, INT, PR_GET_NAME}}},
     /* For its children, before they have their own filter. */
-    {"prctl", FRONT_PARENT | CHECKER_PARENT, 0, {{0, INT, PR_SET_PDEATHSIG}}},
+    {"prctl", FRONT_PARENT | CHECKER_PARENT | LMTP_PARENT, 0, {{0, INT, PR_SET_PDEATHSIG}}},
     /* Everybody may ask for limits; a parent's child may lower its own. */
     {"prlimit64", ALL, 0, {{2, UINT64_MAX, 0}}},
     {"prlimit64", PARENTS, 0, {{0, INT, 0}}},

@@ -17,7 +17,9 @@ const struct kind_row generation_kinds[KIND_COUNT] = {
     [KIND_PASSWORD] = {"auth (passwords)", auth_main, KEYWATCH_SECRETS, false},
     [KIND_STORE] = {"store", store_main, 0, false},
     [KIND_CHECKER] = {"checker", checker_main, KEYWATCH_KEYTAB, false},
+    [KIND_DELIVERER] = {"deliverer", deliverer_main, 0, false},
     [KIND_FRONT] = {"front", front_main, 0, false},
+    [KIND_LMTP] = {"lmtp", lmtp_main, 0, false},
 };
 
 /* How long roles have to begin: a keytab on a slow disk, a large certificate chain; then something is wrong.
@@ -35,12 +37,12 @@ const struct config *generation_config(const struct generation *g)
 
 void generation_advance(struct generation *g)
 {
-	if (g->stage == STAGE_SERVANTS && servants_ready(g, KIND_TOKEN, KIND_CHECKER)) {
+	if (g->stage == STAGE_SERVANTS && servants_ready(g, KIND_FIRST, KIND_LAST_INNER)) {
 		g->stage = STAGE_FRONTS;
 		g->offers = servants_offers(g);
-		if (servants_start(g, KIND_FRONT, KIND_FRONT) < 0)
+		if (servants_start(g, KIND_FIRST_OUTER, KIND_LAST) < 0)
 			fail(g);
-	} else if (g->stage == STAGE_FRONTS && servants_ready(g, KIND_FRONT, KIND_FRONT)) {
+	} else if (g->stage == STAGE_FRONTS && servants_ready(g, KIND_FIRST_OUTER, KIND_LAST)) {
 		g->stage = STAGE_LIVE;
 		event_del(g->begin_deadline);
 		renewal_live(g);
@@ -52,7 +54,7 @@ void generation_advance(struct generation *g)
 
 static void all_gone(struct generation *g)
 {
-	if (servants_alive(g, KIND_TOKEN, KIND_FRONT) == 0)
+	if (servants_alive(g, KIND_FIRST, KIND_LAST) == 0)
 		g->tell(g->arg, g, GENERATION_GONE);
 }
 
@@ -76,14 +78,14 @@ void generation_lost(struct generation *g, struct servant *s, int wait_status)
 		fail(g);
 		return;
 	}
-	bool serves = g->stage == STAGE_LIVE || (g->stage == STAGE_RETIRING && s->kind != KIND_FRONT);
+	bool serves = g->stage == STAGE_LIVE || (g->stage == STAGE_RETIRING && s->kind <= KIND_LAST_INNER);
 	if (!leaves && serves) {
 		replace(s, pid, was_ready, wait_status);
 		return;
 	}
 	if (leaves)
 		servant_free(s);
-	if (g->stage == STAGE_RETIRING && servants_alive(g, KIND_FRONT, KIND_FRONT) == 0)
+	if (g->stage == STAGE_RETIRING && servants_alive(g, KIND_FIRST_OUTER, KIND_LAST) == 0)
 		generation_end(g);
 	else if (g->stage == STAGE_ENDING)
 		all_gone(g);
@@ -102,7 +104,7 @@ static void fail(struct generation *g)
 		return;
 	event_del(g->begin_deadline);
 	g->stage = STAGE_ENDING;
-	servants_cut(g, KIND_TOKEN, KIND_FRONT);
+	servants_cut(g, KIND_FIRST, KIND_LAST);
 	g->tell(g->arg, g, GENERATION_FAILED);
 	all_gone(g);
 }
@@ -114,11 +116,11 @@ void generation_retire(struct generation *g)
 	g->stage = STAGE_RETIRING;
 	renewal_stop(g);
 	for (struct servant *s = g->servants; s != NULL; s = s->next)
-		if (s->kind == KIND_FRONT) {
+		if (s->kind >= KIND_FIRST_OUTER) {
 			event_del(s->restart);
 			child_retire(&s->child);
 		}
-	if (servants_alive(g, KIND_FRONT, KIND_FRONT) == 0)
+	if (servants_alive(g, KIND_FIRST_OUTER, KIND_LAST) == 0)
 		generation_end(g);
 }
 
@@ -129,7 +131,7 @@ void generation_end(struct generation *g)
 	renewal_stop(g);
 	for (struct servant *s = g->servants; s != NULL; s = s->next)
 		event_del(s->restart);
-	servants_cut(g, KIND_TOKEN, KIND_FRONT);
+	servants_cut(g, KIND_FIRST, KIND_LAST);
 	all_gone(g);
 }
 
@@ -162,6 +164,7 @@ void generation_free(struct generation **generation)
 	close_pair(g->doors.password);
 	close_pair(g->doors.store);
 	close_pair(g->doors.checker);
+	close_pair(g->doors.deliverer);
 	config_free(&g->config);
 	free(g);
 	*generation = NULL;
@@ -180,6 +183,9 @@ size_t generation_places(const struct config *config, enum kind kind)
 		return process ? 1 : config->store_processes;
 	case KIND_CHECKER:
 		return check_needed(config);
+	case KIND_DELIVERER:
+	case KIND_LMTP:
+		return listeners_want(config, true);
 	case KIND_FRONT:
 		return process ? 1 : config->front_processes;
 	case KIND_COUNT:
@@ -206,17 +212,17 @@ struct generation *generation_start(struct event_base *base, struct config *conf
 		return NULL;
 	*g = (struct generation){.base = base,
 	    .config = config,
-	    .listeners = *listeners,
-	    .doors = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}},
+	    .doors = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}},
 	    .offers = {.tls = config->certificate != NULL},
 	    .penalty = penalty,
 	    .tell = tell,
 	    .arg = arg};
+	listeners_split(listeners, config, &g->listeners, &g->lmtp_listeners);
 	g->begin_deadline = evtimer_new(base, on_begin_deadline, g);
 	if (g->begin_deadline == NULL || event_add(g->begin_deadline, &deadline) < 0 ||
 	    msg_pair(g->doors.token) < 0 || msg_pair(g->doors.password) < 0 || msg_pair(g->doors.store) < 0 ||
-	    msg_pair(g->doors.checker) < 0 || renewal_init(g) < 0 || make_servants(g) < 0 ||
-	    servants_start(g, KIND_TOKEN, KIND_CHECKER) < 0) {
+	    msg_pair(g->doors.checker) < 0 || msg_pair(g->doors.deliverer) < 0 || renewal_init(g) < 0 || make_servants(g) < 0 ||
+	    servants_start(g, KIND_FIRST, KIND_LAST_INNER) < 0) {
 		g->config = NULL; /* stays the caller's */
 		generation_kill(g);
 		generation_free(&g);

@@ -14,8 +14,21 @@
 #include "server/keywatch.h"
 #include "server/role.h"
 
-/* Fronts come last, for they begin when KIND_TOKEN to KIND_CHECKER serve. */
-enum kind { KIND_TOKEN = 0, KIND_PASSWORD, KIND_STORE, KIND_CHECKER, KIND_FRONT, KIND_COUNT };
+/* Those that clients reach come last, for they begin when the others serve. */
+enum kind {
+	KIND_TOKEN = 0,
+	KIND_PASSWORD,
+	KIND_STORE,
+	KIND_CHECKER,
+	KIND_DELIVERER,
+	KIND_FRONT,
+	KIND_LMTP,
+	KIND_COUNT,
+	KIND_FIRST = KIND_TOKEN,
+	KIND_LAST_INNER = KIND_DELIVERER,
+	KIND_FIRST_OUTER = KIND_FRONT,
+	KIND_LAST = KIND_LMTP
+};
 
 struct kind_row {
 	const char *name;
@@ -60,7 +73,7 @@ struct renewal {
 struct generation {
 	struct event_base *base;
 	struct config *config;
-	struct listeners listeners;
+	struct listeners listeners, lmtp_listeners; /* for fronts, and for lmtp */
 	struct doors doors;
 	struct offers offers;
 	enum stage stage;

@@ -53,6 +53,20 @@
 /* A header of version 2: addresses, a subject or two of certificates, names, identifiers. */
 #define LIMIT_PROXY_OCTETS 4096u
 
+/* RFC 5321 section 4.5.3.1.4 has 512 octets, and more for each parameter; a path may be longer, too. */
+#define LIMIT_LMTP_LINE_OCTETS 2048u
+/* RFC 5321 section 4.5.3.1.7: at least 64 KB; and it is kept in memory while it comes. */
+#define LIMIT_MESSAGE_LEAST_OCTETS (UINT64_C(64) << 10)
+#define LIMIT_MESSAGE_MOST_OCTETS (UINT64_C(1) << 30)
+/* Each costs a delivery while the client waits. RFC 5321 section 4.5.3.1.8: at least 100. */
+#define LIMIT_LMTP_RECIPIENTS_COUNT 200u
+#define LIMIT_LMTP_ERRORS_COUNT 20u /* commands that are none, in a row of transactions; then we close */
+/* A whole message; for each piece of it, and for a command, there is lmtp_idle_secs. */
+#define LIMIT_LMTP_DATA_MSECS 3600000u
+#define LIMIT_DELIVERER_OPEN_MSECS 60000u   /* lmtp waits this long to hear whether there is room */
+#define LIMIT_DELIVERER_STORE_MSECS 300000u /* and for the message to be on disk */
+#define LIMIT_LMTP_MESSAGE_MSECS 30000u     /* the deliverer waits this long for the message */
+
 #define LIMIT_MECHANISMS_COUNT 32u /* bits of the offers word */
 #define LIMIT_LISTENERS_COUNT 32u
 #define LIMIT_BINDING_RULES_COUNT 32u   /* one comparison each for each mechanism of a CAPA */

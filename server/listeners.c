@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { LISTEN_FDS_START = 3, LISTEN_BACKLOG = 1024 };
@@ -16,7 +17,8 @@ enum { LISTEN_FDS_START = 3, LISTEN_BACKLOG = 1024 };
 static struct inherited {
 	int fd;
 	char name[64];
-	struct sockaddr_in6 address;
+	struct sockaddr_in6 address; /* all zero for a Unix socket */
+	char path[LOCAL_SOCKET_PATH_OCTETS];
 } inherited[LIMIT_LISTENERS_COUNT];
 static size_t inherited_count;
 
@@ -57,7 +59,13 @@ void listeners_inherit(void)
 		}
 		struct sockaddr_storage any = {0};
 		socklen_t len = sizeof any;
-		if (getsockname(entry->fd, (struct sockaddr *)&any, &len) == 0)
+		if (getsockname(entry->fd, (struct sockaddr *)&any, &len) != 0)
+			continue;
+		const struct sockaddr_un *local = (const struct sockaddr_un *)(const void *)&any;
+		if (any.ss_family == AF_UNIX)
+			snprintf(entry->path, sizeof entry->path, "%.*s",
+			    (int)(len - offsetof(struct sockaddr_un, sun_path)), local->sun_path);
+		else
 			to_mapped(&any, &entry->address);
 	}
 }
@@ -120,7 +128,8 @@ static void take_inherited(
 			continue;
 		if (strcmp(entry->name, name) != 0 && !same_address(&entry->address, address))
 			continue;
-		l->entries[l->count++] = (struct listener){entry->fd, section, entry->address};
+		l->entries[l->count++] =
+		    (struct listener){.fd = entry->fd, .section = section, .address = entry->address};
 	}
 }
 
@@ -182,7 +191,75 @@ static int open_address(struct listeners *l, const struct listeners *old, const 
 		    wanted->name, strerror(errno), advice(errno));
 		return -1;
 	}
-	l->entries[l->count++] = (struct listener){fd, section, address};
+	l->entries[l->count++] = (struct listener){.fd = fd, .section = section, .address = address};
+	return 0;
+}
+
+/* One that stays over a reload, if its clients still find it. */
+static int keep_local(struct listener *listener, const struct listeners *old,
+    const struct listener_config *wanted, char *why_r, size_t size)
+{
+	for (size_t i = 0; old != NULL && i < old->count; i++)
+		if (strcmp(old->entries[i].local.path, wanted->path) == 0 &&
+		    local_socket_there(&old->entries[i].local)) {
+			listener->fd = old->entries[i].fd;
+			return local_socket_own(wanted, &listener->local, why_r, size);
+		}
+	return 0;
+}
+
+static int open_local(struct listeners *l, const struct listeners *old, const struct config *config,
+    size_t section, char *why_r, size_t size)
+{
+	const struct listener_config *wanted = &config->listeners[section];
+	struct listener listener = {.fd = -1, .section = section};
+	for (size_t i = 0; i < inherited_count; i++)
+		if (strcmp(inherited[i].name, wanted->name) == 0 ||
+		    strcmp(inherited[i].path, wanted->path) == 0)
+			listener.fd = inherited[i].fd;
+	if (l->count == LIMIT_LISTENERS_COUNT) {
+		snprintf(why_r, size, "more than %u listening addresses", LIMIT_LISTENERS_COUNT);
+		return -1;
+	}
+	if (listener.fd < 0 && keep_local(&listener, old, wanted, why_r, size) < 0)
+		return -1;
+	if (listener.fd < 0)
+		listener.fd = local_socket_open(wanted, &listener.local, why_r, size);
+	if (listener.fd < 0)
+		return -1;
+	l->entries[l->count++] = listener;
+	return 0;
+}
+
+/* What the configuration cannot see of sockets that systemd hands over. */
+static int check_lmtp(
+    const struct listeners *l, const struct config *config, char *why_r, size_t size)
+{
+	static const uint8_t loopback_prefix[13] = {[10] = 0xff, [11] = 0xff, [12] = 127};
+	for (size_t i = 0; i < l->count; i++) {
+		const struct listener_config *section = &config->listeners[l->entries[i].section];
+		const struct in6_addr *address = &l->entries[i].address.sin6_addr;
+		if (section->protocol != PROTOCOL_LMTP || l->entries[i].address.sin6_port == 0 ||
+		    IN6_IS_ADDR_LOOPBACK(address) ||
+		    memcmp(address, loopback_prefix, sizeof loopback_prefix) == 0)
+			continue;
+		snprintf(why_r, size,
+		    "listener %s: the socket that was handed over is open to other machines, and LMTP asks "
+		    "for no password",
+		    section->name);
+		return -1;
+	}
+	return 0;
+}
+
+static int open_section(struct listeners *l, const struct listeners *old, const struct config *config,
+    size_t section, char *why_r, size_t size)
+{
+	if (config->listeners[section].path != NULL)
+		return open_local(l, old, config, section, why_r, size);
+	for (char **text = config->listeners[section].addresses; *text != NULL; text++)
+		if (open_address(l, old, config, section, *text, why_r, size) < 0)
+			return -1;
 	return 0;
 }
 
@@ -190,15 +267,41 @@ int listeners_open(struct listeners *listeners_r, const struct listeners *old, c
     char *why_r, size_t size)
 {
 	struct listeners l = {.count = 0};
-	for (size_t i = 0; i < config->listener_count; i++) {
-		for (char **text = config->listeners[i].addresses; *text != NULL; text++)
-			if (open_address(&l, old, config, i, *text, why_r, size) < 0) {
-				listeners_close(&l, old);
-				return -1;
-			}
+	int result = 0;
+	for (size_t i = 0; i < config->listener_count && result == 0; i++)
+		result = open_section(&l, old, config, i, why_r, size);
+	if (result < 0 || check_lmtp(&l, config, why_r, size) < 0) {
+		listeners_close(&l, old);
+		return -1;
 	}
 	*listeners_r = l;
 	return 0;
+}
+
+bool listeners_want(const struct config *config, bool lmtp)
+{
+	for (size_t i = 0; i < config->listener_count; i++)
+		if ((config->listeners[i].protocol == PROTOCOL_LMTP) == lmtp)
+			return true;
+	return false;
+}
+
+void listeners_split(const struct listeners *all, const struct config *config, struct listeners *fronts_r,
+    struct listeners *lmtp_r)
+{
+	fronts_r->count = lmtp_r->count = 0;
+	for (size_t i = 0; i < all->count; i++) {
+		bool lmtp = config->listeners[all->entries[i].section].protocol == PROTOCOL_LMTP;
+		struct listeners *part = lmtp ? lmtp_r : fronts_r;
+		part->entries[part->count++] = all->entries[i];
+	}
+}
+
+static void close_one(const struct listener *listener)
+{
+	if (listener->local.path[0] != '\0')
+		local_socket_remove(&listener->local);
+	close(listener->fd);
 }
 
 void listeners_close(struct listeners *a, const struct listeners *b)
@@ -209,7 +312,7 @@ void listeners_close(struct listeners *a, const struct listeners *b)
 		for (size_t j = 0; j < inherited_count; j++)
 			systemds |= inherited[j].fd == fd;
 		if (!systemds && (b == NULL || !in_use(b, fd)))
-			close(fd);
+			close_one(&a->entries[i]);
 	}
 	a->count = 0;
 }

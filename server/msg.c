@@ -9,6 +9,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "server/lmtp_parse.h"
+
 /* Every datagram begins with this; len repeats what the kernel knows, so that a slip of ours shows. */
 struct msg_header {
 	uint16_t type;
@@ -23,7 +25,9 @@ enum {
 	DONE_OCTETS = 1 + 2,
 	OPEN_OCTETS = 8 + 1,
 	CHECK_OCTETS = 8 + 1 + 2,
-	ANSWER_OCTETS = 1 + 2
+	ANSWER_OCTETS = 1 + 2,
+	DELIVERY_OCTETS = 8 + 8,
+	ENVELOPE_OCTETS = 2
 };
 
 /* The table: a message that is not in it does not exist. */
@@ -53,6 +57,12 @@ static const struct row {
     [MSG_STORE_MESSAGE] = {28, 28, true, MSG_AT_FRONT_FETCH},
     [MSG_FRONT_COMMIT] = {0, LIMIT_MSG_MARKS_OCTETS, false, MSG_AT_STORE_OPEN},
     [MSG_STORE_COMMITTED] = {4, 4, false, MSG_AT_FRONT_COMMIT},
+    [MSG_LMTP_OPEN] = {DELIVERY_OCTETS + 1, DELIVERY_OCTETS + LIMIT_USER_OCTETS, true, MSG_AT_DELIVERER_DOOR},
+    [MSG_LMTP_MESSAGE] = {ENVELOPE_OCTETS + 1, ENVELOPE_OCTETS + 2 * LMTP_ADDRESS_OCTETS, true,
+	MSG_AT_DELIVERER_OPEN},
+    [MSG_DELIVERER_READY] = {0, 0, false, MSG_AT_LMTP_OPENING},
+    [MSG_DELIVERER_STORED] = {0, 0, false, MSG_AT_LMTP_STORING},
+    [MSG_DELIVERER_REFUSED] = {1, 1, false, MSG_AT_LMTP_OPENING | MSG_AT_LMTP_STORING},
     [MSG_CHILD_READY] = {5, 5, false, MSG_AT_PARENT},
     [MSG_CHILD_TAKEN] = {0, 0, false, MSG_AT_PARENT},
     [MSG_CHILD_ALIVE] = {0, 0, false, MSG_AT_PARENT},

@@ -39,6 +39,13 @@
  *                    fd: the message
  *   FRONT_COMMIT     the marks, one bit a message; ends the maildrop
  *   STORE_COMMITTED  u32 how many of the marked were not removed, or not surely
+ *   LMTP_OPEN        u64 session, u64 octets that are to come (0: unknown), the user's name.
+ *                    fd: the deliverer's end of the delivery
+ *   LMTP_MESSAGE     u16 length and the sender, then the recipient, both as they were given.
+ *                    fd: the message, a memfd sealed against every change
+ *   DELIVERER_READY  empty: there is such a user, and room
+ *   DELIVERER_STORED empty: the message is safe on disk; ends the delivery
+ *   DELIVERER_REFUSED u8 enum delivery_refusal; ends the delivery
  *   CHILD_READY      u32 bits of the mechanisms that can work (auth), u8 flags: 1 KPOP can work, 2 passwords
  *                    can be checked (see offers.h)
  *   CHILD_TAKEN      empty: the child has a client and is no longer spare
@@ -78,6 +85,11 @@ enum msg_type {
 	MSG_STORE_MESSAGE,
 	MSG_FRONT_COMMIT,
 	MSG_STORE_COMMITTED,
+	MSG_LMTP_OPEN,
+	MSG_LMTP_MESSAGE,
+	MSG_DELIVERER_READY,
+	MSG_DELIVERER_STORED,
+	MSG_DELIVERER_REFUSED,
 	MSG_CHILD_READY,
 	MSG_CHILD_TAKEN,
 	MSG_CHILD_ALIVE,
@@ -101,11 +113,15 @@ enum msg_state {
 	MSG_AT_FRONT_LIST = 1 << 6,
 	MSG_AT_FRONT_FETCH = 1 << 7,
 	MSG_AT_FRONT_COMMIT = 1 << 8,
-	MSG_AT_PARENT = 1 << 9,        /* parent, on a child's leash */
-	MSG_AT_CHILD = 1 << 10,        /* child, on its leash */
-	MSG_AT_CHECKER_DOOR = 1 << 11, /* checker, on the door: a password to check */
-	MSG_AT_AUTH_CHECK = 1 << 12,   /* auth, after AUTH_CHECK */
-	MSG_AT_FRONT_CHILD = 1 << 13,  /* as MSG_AT_CHILD, in a front or a front's child */
+	MSG_AT_PARENT = 1 << 9,          /* parent, on a child's leash */
+	MSG_AT_CHILD = 1 << 10,          /* child, on its leash */
+	MSG_AT_CHECKER_DOOR = 1 << 11,   /* checker, on the door: a password to check */
+	MSG_AT_AUTH_CHECK = 1 << 12,     /* auth, after AUTH_CHECK */
+	MSG_AT_FRONT_CHILD = 1 << 13,    /* as MSG_AT_CHILD, in a front or a front's child */
+	MSG_AT_DELIVERER_DOOR = 1 << 14, /* deliverer, on the door: a user to deliver to */
+	MSG_AT_DELIVERER_OPEN = 1 << 15, /* deliverer, after DELIVERER_READY */
+	MSG_AT_LMTP_OPENING = 1 << 16,   /* lmtp, after LMTP_OPEN */
+	MSG_AT_LMTP_STORING = 1 << 17,   /* lmtp, after LMTP_MESSAGE */
 };
 
 /* Why a login or an operation was refused; decides the response code on the wire (RFC 2449, 3206). */
@@ -128,6 +144,15 @@ enum check_verdict {
 	CHECK_EXPIRED, /* the password or the account */
 	CHECK_LOCKED,
 	CHECK_VERDICT_COUNT
+};
+
+/* Why a delivery was refused; decides the status of a recipient, or of kpop-deliver. */
+enum delivery_refusal {
+	DELIVERY_TEMP = 0, /* the world's trouble, or an administrator's */
+	DELIVERY_UNKNOWN,  /* there is no such user */
+	DELIVERY_FULL,     /* over quota */
+	DELIVERY_LARGE,    /* by itself more than the quota */
+	DELIVERY_REFUSAL_COUNT
 };
 
 enum list_kind { LIST_OCTETS = 0, LIST_UIDLS, LIST_KIND_COUNT };

@@ -3,7 +3,7 @@
  * role: what a process is given when it begins, and the beginnings of those that master makes.
  *
  * Master makes one generation of roles for each configuration it takes: doors, then auth, store and, where
- * the configuration needs one, the checker, and, when auth has said what it can do, the fronts. A door is a
+ * the configuration needs them, checker and deliverer, and, when auth has said what it can do, the fronts and lmtp. A door is a
  * message socket whose far end several processes of a role read: whichever is free takes the next message.
  */
 #ifndef KPOPD_SERVER_ROLE_H
@@ -21,12 +21,13 @@ struct doors {
 	int token[2];    /* front → auth: mechanisms that never wait */
 	int password[2]; /* front → auth: passwords, which may cost a slow hash or a network */
 	int store[2];    /* auth → store */
+	int deliverer[2]; /* lmtp → deliverer: mail; nobody else has the caller's end */
 	int checker[2];  /* auth → checker: passwords that others know, and .k5login */
 };
 
 struct role {
 	const struct config *config;
-	const struct listeners *listeners;
+	const struct listeners *listeners; /* fronts and lmtp: each its own */
 	const struct doors *doors;
 	struct offers offers; /* fronts only */
 	bool password;        /* auth: which door to serve */
@@ -37,6 +38,8 @@ struct role {
 void front_main(void *role, int leash) __attribute__((noreturn));
 void auth_main(void *role, int leash) __attribute__((noreturn));
 void store_main(void *role, int leash) __attribute__((noreturn));
+void deliverer_main(void *role, int leash) __attribute__((noreturn));
+void lmtp_main(void *role, int leash) __attribute__((noreturn));
 void checker_main(void *role, int leash) __attribute__((noreturn));
 
 /* Names the process in the log and in ps(1). */

@@ -137,10 +137,34 @@ static bool writes_a_file(void)
 	return false;
 }
 
+/* The role of a parent's children; its own when it is none. */
+static enum sandbox_role child_of(enum sandbox_role role)
+{
+	switch (role) {
+	case SANDBOX_FRONT_PARENT:
+		return SANDBOX_FRONT;
+	case SANDBOX_STORE_PARENT:
+	case SANDBOX_USERS_PARENT: /* or SANDBOX_DELIVERER */
+		return SANDBOX_STORE;
+	case SANDBOX_CHECKER_PARENT:
+		return SANDBOX_CHECKER;
+	case SANDBOX_LMTP_PARENT:
+		return SANDBOX_LMTP;
+	case SANDBOX_DELIVERER_PARENT:
+		return SANDBOX_DELIVERER;
+	default:
+		return role;
+	}
+}
+
 static bool forks(enum sandbox_role role)
 {
-	return role == SANDBOX_FRONT_PARENT || role == SANDBOX_STORE_PARENT ||
-	       role == SANDBOX_CHECKER_PARENT || role == SANDBOX_USERS_PARENT;
+	return child_of(role) != role;
+}
+
+static bool is_front(enum sandbox_role role)
+{
+	return child_of(role) == SANDBOX_FRONT || child_of(role) == SANDBOX_LMTP;
 }
 
 static bool is_checker(enum sandbox_role role)
@@ -148,22 +172,22 @@ static bool is_checker(enum sandbox_role role)
 	return role == SANDBOX_CHECKER_PARENT || role == SANDBOX_CHECKER;
 }
 
+/* Those that have the mail. */
 static bool is_store(enum sandbox_role role)
 {
-	return role == SANDBOX_STORE || role == SANDBOX_STORE_PARENT || role == SANDBOX_USERS_PARENT;
+	return child_of(role) == SANDBOX_STORE || child_of(role) == SANDBOX_DELIVERER;
 }
 
 /* The store maps indexes and runs threads, so neither bound fits it. */
-static int set_limits(enum sandbox_role role, rlim_t address_octets)
+static int set_limits(enum sandbox_role role, rlim_t address_octets, rlim_t file_octets)
 {
-	bool front = role == SANDBOX_FRONT || role == SANDBOX_FRONT_PARENT;
 	bool store = is_store(role);
 
 	if (!store && !forks(role) && limit(RLIMIT_NPROC, 0) != 0)
 		return -1;
 	if (!store && !SANDBOX_SANITIZED && !under_valgrind() && limit(RLIMIT_AS, address_octets) != 0)
 		return -1;
-	if ((front || is_checker(role)) && !writes_a_file() && limit(RLIMIT_FSIZE, 0) != 0)
+	if ((is_front(role) || is_checker(role)) && !writes_a_file() && limit(RLIMIT_FSIZE, file_octets) != 0)
 		return -1;
 	return limit(RLIMIT_CORE, 0);
 }
@@ -188,7 +212,7 @@ static int seal_process(const struct sandbox *sandbox, char *why_r, size_t size)
 		return refuse(why_r, size, "dumpable", "");
 	if (end_with_parent(sandbox->role) != 0)
 		return refuse(why_r, size, "parent death signal", "");
-	if (set_limits(sandbox->role, ADDRESS_OCTETS) != 0)
+	if (set_limits(sandbox->role, ADDRESS_OCTETS, sandbox->file_octets) != 0)
 		return refuse(why_r, size, "resource limits", "");
 	return 0;
 }
@@ -205,12 +229,9 @@ static int prepare_filters(enum sandbox_role role, char *why_r, size_t size)
 {
 	if (under_valgrind())
 		return 0;
-	if (role == SANDBOX_FRONT_PARENT && filter_prepare(SANDBOX_FRONT, why_r, size) != 0)
+	if (forks(role) && filter_prepare(child_of(role), why_r, size) != 0)
 		return -1;
-	if ((role == SANDBOX_STORE_PARENT || role == SANDBOX_USERS_PARENT) &&
-	    filter_prepare(SANDBOX_STORE, why_r, size) != 0)
-		return -1;
-	if (role == SANDBOX_CHECKER_PARENT && filter_prepare(SANDBOX_CHECKER, why_r, size) != 0)
+	if (role == SANDBOX_USERS_PARENT && filter_prepare(SANDBOX_DELIVERER, why_r, size) != 0)
 		return -1;
 	return filter_prepare(role, why_r, size);
 }
@@ -263,7 +284,7 @@ int sandbox_confine(const int *fds, size_t count, char *why_r, size_t size)
 
 int sandbox_tighten(enum sandbox_role role, char *why_r, size_t size)
 {
-	bool one_client = role == SANDBOX_FRONT || role == SANDBOX_CHECKER;
+	bool one_client = role == SANDBOX_FRONT || role == SANDBOX_CHECKER || role == SANDBOX_LMTP;
 
 	if (prepare_filters(role, why_r, size) != 0)
 		return -1;

@@ -23,6 +23,10 @@ enum sandbox_role {
 	SANDBOX_CHECKER_PARENT, /* forks one process a check, and ends those that take too long */
 	SANDBOX_CHECKER,        /* asks others, over the network and by sockets of the file system */
 	SANDBOX_USERS_PARENT,   /* forks stores that look an account up and become it, each for one session */
+	SANDBOX_LMTP_PARENT,    /* as FRONT_PARENT, for LMTP */
+	SANDBOX_LMTP,           /* as FRONT, and collects a message in memory */
+	SANDBOX_DELIVERER_PARENT,
+	SANDBOX_DELIVERER, /* its parent may be USERS_PARENT, too */
 	SANDBOX_ROLE_COUNT
 };
 
@@ -40,7 +44,8 @@ struct sandbox {
 	uid_t first_uid;       /* likewise: it and its children cannot become one below, nor group root */
 	bool groups; /* the user's other groups, too: sockets may be closed to all but one of them */
 	const char
-	    *chroot_dir; /* where to chroot when root; without paths: writable by root alone; NULL: stay */
+	    *chroot_dir;    /* where to chroot when root; without paths: writable by root alone; NULL: stay */
+	size_t file_octets; /* lmtp: no file, also in memory, can be larger */
 	const struct sandbox_path *paths; /* all that Landlock leaves, as seen before the chroot */
 	size_t path_count;
 };

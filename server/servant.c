@@ -70,7 +70,7 @@ int servant_start(struct servant *s)
 	s->ready = false;
 	s->asked_msecs = 0;
 	s->role = (struct role){.config = g->config,
-	    .listeners = &g->listeners,
+	    .listeners = s->kind == KIND_LMTP ? &g->lmtp_listeners : &g->listeners,
 	    .doors = &g->doors,
 	    .offers = g->offers,
 	    .password = s->kind == KIND_PASSWORD,

@@ -595,6 +595,31 @@ static const struct refusal_row refusals[] = {
 	"${...} would take a value"},
     {"the environment without quotes", "hostname = ${HOME}\n", 1, "${...} would take a value"},
     {"a function", "include('/etc/passwd')\n", 1, "unknown key 'include'"},
+    {"LMTP for other machines", "\nlistener m { protocol = lmtp addresses = {'127.0.0.1', '192.0.2.1'} }\n",
+	2, "listener m: whoever reaches 192.0.2.1 could deliver mail to anybody"},
+    {"LMTP for all machines", "listener m { protocol = lmtp addresses = {'::'} }\n", 1,
+	"listener m: whoever reaches :: could deliver"},
+    {"LMTP nowhere", "listener m { protocol = lmtp }\n", 1, "listener m: LMTP listens on a path or"},
+    {"LMTP in two ways", "listener m { protocol = lmtp path = '/x' addresses = {'::1'} }\n", 1,
+	"listener m: LMTP listens on a path or"},
+    {"LMTP on the port of SMTP", "listener m { protocol = lmtp addresses = {'::1'} port = 25 }\n", 1,
+	"listener m: LMTP must not be on port 25"},
+    {"LMTP behind a balancer", "listener m { protocol = lmtp path = '/x' proxy_networks = {'192.0.2.1'} }\n",
+	1, "listener m: proxy_networks is not for"},
+    {"a path for others", "listener m { protocol = pop3 path = '/x' }\n", 1,
+	"listener m: path is for protocol lmtp"},
+    {"a mode for others", "listener m { protocol = pop3 path_mode = '0600' }\n", 1,
+	"listener m: path_mode is for protocol lmtp"},
+    {"a relative path", "listener m { protocol = lmtp path = 'lmtp' }\n", 1, "path: 'lmtp' is no absolute"},
+    {"a path that no socket can have",
+	"listener m { protocol = lmtp path = "
+	"'/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456"
+	"78901234567890123' }\n",
+	1, "listener m: path is longer than a socket's can be, 107 octets"},
+    {"a mode that is none", "listener m { protocol = lmtp path = '/x' path_mode = '0888' }\n", 1,
+	"path_mode: '0888' is no mode"},
+    {"a message that fits no memory", "message_octets = 2G\n", 1, "message_octets: '2G' is out of bounds"},
+    {"messages too small for mail", "message_octets = 63K\n", 1, "message_octets: '63K' is out of bounds"},
     {"more text than one line", "hostname = 'a\x1b[31mb\n'\n", 0, "hostname: 'a?[31mb?' is no host name"},
 };
 
@@ -815,7 +840,37 @@ static void test_sample(void **state)
 	config = read_config(sample);
 	if (config == NULL)
 		fail_msg("%s", why);
-	assert_int_equal(config->listener_count, 3);
+	assert_int_equal(config->listener_count, 4);
+	config_free(&config);
+}
+
+static void test_lmtp(void **state)
+{
+	(void)state;
+	struct config *config =
+	    read_config("listener m { protocol = lmtp path = '/run/kpopd/lmtp' }\n"
+			"listener n { protocol = lmtp addresses = {'127.3.2.1', '::1'} }\n"
+			"message_octets = 2M\nlmtp_unknown = create\nquota_full = permanent\n");
+	if (config == NULL)
+		fail_msg("%s", why);
+	assert_int_equal(config->listeners[0].protocol, PROTOCOL_LMTP);
+	assert_string_equal(config->listeners[0].path, "/run/kpopd/lmtp");
+	assert_string_equal(config->listeners[0].path_mode, "0660");
+	assert_null(config->listeners[0].addresses[0]);
+	assert_null(config->listeners[1].path);
+	assert_string_equal(config->listeners[1].addresses[1], "::1");
+	assert_int_equal(config->listeners[1].port, 24);
+	assert_int_equal(config->message_octets, 2 << 20);
+	assert_int_equal(config->lmtp_unknown, LMTP_UNKNOWN_CREATE);
+	assert_int_equal(config->quota_full, QUOTA_FULL_PERMANENT);
+	config_free(&config);
+	config = read_config("");
+	assert_non_null(config);
+	for (size_t i = 0; i < config->listener_count; i++)
+		assert_int_not_equal(config->listeners[i].protocol, PROTOCOL_LMTP);
+	assert_int_equal(config->message_octets, 50 << 20);
+	assert_int_equal(config->lmtp_unknown, LMTP_UNKNOWN_REFUSE);
+	assert_int_equal(config->quota_full, QUOTA_FULL_TEMPORARY);
 	config_free(&config);
 }
 
@@ -876,6 +931,7 @@ int main(void)
 	    cmocka_unit_test(test_file_itself),
 	    cmocka_unit_test(test_sample),
 	    cmocka_unit_test(test_manual_page),
+	    cmocka_unit_test(test_lmtp),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

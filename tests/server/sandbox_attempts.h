@@ -25,8 +25,8 @@ typedef int attempt_fn(struct scene *scene);
 struct attempt {
 	const char *sentence;
 	attempt_fn *run;
-	/* FRONT_PARENT, FRONT, AUTH, STORE_PARENT, STORE, CHECKER_PARENT, CHECKER, USERS_PARENT: a(llowed), d(enied),
-	 * k(illed) */
+	/* FRONT_PARENT, FRONT, AUTH, STORE_PARENT, STORE, CHECKER_PARENT, CHECKER, USERS_PARENT, LMTP_PARENT,
+	 * LMTP, DELIVERER_PARENT, DELIVERER: a(llowed), d(enied), k(illed) */
 	const char *want;
 	int abi;        /* of Landlock that this row needs */
 	bool sanitizer; /* also true of a build with sanitizers */

@@ -44,12 +44,28 @@ enum way {
 enum { EXIT_WORKED = 10, EXIT_DENIED = 11, EXIT_NO_SANDBOX = 12 };
 
 static struct scene scene;
-static const char *const role_names[] = {
-    "front-parent", "front", "auth", "store-parent", "store", "checker-parent", "checker", "users-parent"};
+static const char *const role_names[] = {"front-parent", "front", "auth", "store-parent", "store",
+    "checker-parent", "checker", "users-parent", "lmtp-parent", "lmtp", "deliverer-parent", "deliverer"};
+
+/* In whose sandbox a role begins that is forked. */
+static const enum sandbox_role parents[SANDBOX_ROLE_COUNT] = {
+    [SANDBOX_FRONT] = SANDBOX_FRONT_PARENT,
+    [SANDBOX_STORE] = SANDBOX_STORE_PARENT,
+    [SANDBOX_CHECKER] = SANDBOX_CHECKER_PARENT,
+    [SANDBOX_LMTP] = SANDBOX_LMTP_PARENT,
+    [SANDBOX_DELIVERER] = SANDBOX_DELIVERER_PARENT,
+};
+
+static bool is_child(enum sandbox_role role)
+{
+	return role == SANDBOX_FRONT || role == SANDBOX_STORE || role == SANDBOX_CHECKER ||
+	       role == SANDBOX_LMTP || role == SANDBOX_DELIVERER;
+}
 
 static bool is_front(enum sandbox_role role)
 {
-	return role == SANDBOX_FRONT || role == SANDBOX_FRONT_PARENT;
+	return role == SANDBOX_FRONT || role == SANDBOX_FRONT_PARENT || role == SANDBOX_LMTP ||
+	       role == SANDBOX_LMTP_PARENT;
 }
 
 static bool is_checker(enum sandbox_role role)
@@ -71,7 +87,7 @@ static void become_nobody(void)
 }
 
 /* As a store does for a user of the system; who is nobody here, for the files of the tests are his. */
-static int become_user(char *why_r, size_t size)
+static int become_user(enum sandbox_role role, char *why_r, size_t size)
 {
 	static struct ids ids = {65534, 65534, {65534, 4242}, 2};
 	int dir = open(fixture_dir(), O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -79,7 +95,7 @@ static int become_user(char *why_r, size_t size)
 	if (ids_take(&ids, 0, why_r, size) != 0 || sandbox_confine(&dir, 1, why_r, size) != 0)
 		return -1;
 	close(dir);
-	return sandbox_tighten(SANDBOX_STORE, why_r, size);
+	return sandbox_tighten(role, why_r, size);
 }
 
 static int enter_users_parent(char *why_r, size_t size)
@@ -106,6 +122,7 @@ static int enter(enum sandbox_role role, bool as_root, char *why_r, size_t size)
 	    .chroot_dir = is_front(role) ? fixture_path("empty") : NULL,
 	    .paths = &path,
 	    .path_count = is_front(role) ? 0 : 1,
+	    .file_octets = role == SANDBOX_LMTP || role == SANDBOX_LMTP_PARENT ? 1 << 20 : 0,
 	};
 
 	if (!as_root && geteuid() == 0)
@@ -117,16 +134,14 @@ static int enter(enum sandbox_role role, bool as_root, char *why_r, size_t size)
 static void enter_by(enum way way, enum sandbox_role role)
 {
 	char why[256] = "";
-	enum sandbox_role parent = is_front(role)     ? SANDBOX_FRONT_PARENT
-				   : is_checker(role) ? SANDBOX_CHECKER_PARENT
-						      : SANDBOX_STORE_PARENT;
 	pid_t child;
 	int status, result;
 
 	if (way == WAY_BECOME)
 		result = enter_users_parent(why, sizeof(why));
 	else
-		result = enter(way == WAY_TIGHTENED ? parent : role, way != WAY_ORDINARY, why, sizeof(why));
+		result =
+		    enter(way == WAY_TIGHTENED ? parents[role] : role, way != WAY_ORDINARY, why, sizeof(why));
 	if (result != 0) {
 		fprintf(stderr, "# %s: %s\n", role_names[role], why);
 		_exit(EXIT_NO_SANDBOX);
@@ -141,7 +156,7 @@ static void enter_by(enum way way, enum sandbox_role role)
 		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 	}
 	if (child == 0)
-		result = way == WAY_BECOME ? become_user(why, sizeof(why))
+		result = way == WAY_BECOME ? become_user(role, why, sizeof(why))
 					   : sandbox_tighten(role, why, sizeof(why));
 	if (child < 0 || result != 0) {
 		fprintf(stderr, "# %s: %s\n", role_names[role], why);
@@ -214,11 +229,9 @@ static void walk(enum way way)
 		if (attempts[i].abi > abi || (SANDBOX_SANITIZED && !attempts[i].sanitizer))
 			continue;
 		for (enum sandbox_role role = 0; role < SANDBOX_ROLE_COUNT; role++) {
-			bool child =
-			    role == SANDBOX_FRONT || role == SANDBOX_STORE || role == SANDBOX_CHECKER;
-
 			got[role] = '-';
-			if ((way == WAY_TIGHTENED && !child) || (way == WAY_BECOME && role != SANDBOX_STORE))
+			if ((way == WAY_TIGHTENED && !is_child(role)) ||
+			    (way == WAY_BECOME && role != SANDBOX_STORE && role != SANDBOX_DELIVERER))
 				continue;
 			got[role] = try(way, role, attempts[i].run);
 			wrong += !as_wanted(got[role], attempts[i].want[role]);
@@ -472,7 +485,7 @@ static int make_sockets(void)
 	    connect(scene.connected, (struct sockaddr *)&at, len) != 0)
 		return -1;
 	/* Each child that may accept takes one of these. */
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < 32; i++) {
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 		if (connect(fd, (struct sockaddr *)&at, len) != 0)
