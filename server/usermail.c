@@ -186,6 +186,7 @@ void usermail_store_config(const struct usermail *usermail, struct store_config 
 {
 	*store_config_r = (struct store_config){.mail_root = usermail->root,
 	    .index_dir = usermail->has_index ? usermail->index : NULL,
+	    .index_of_one = usermail->system,
 	    .homes = usermail->homes};
 }
 

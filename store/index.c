@@ -18,7 +18,8 @@ struct index {
 	struct env_config config;
 	char *dir;
 	pthread_mutex_t lock; /* over envs and their references */
-	struct index_env *envs[INDEX_ENVS_COUNT];
+	unsigned count;
+	struct index_env *envs[INDEX_ENVS_COUNT]; /* count of them */
 };
 
 /* Reads a short file. Returns its length, or -1. */
@@ -67,7 +68,7 @@ static bool begin_boot(struct index *x, const char *given)
 	bool same = same_boot(fd, id, len);
 	if (!same && flock(fd, LOCK_EX) == 0) {
 		same = same_boot(fd, id, len);
-		for (unsigned i = 0; !same && i < INDEX_ENVS_COUNT; i++)
+		for (unsigned i = 0; !same && i < x->count; i++)
 			env_discard(&x->config, i);
 		same = same || (ftruncate(fd, 0) == 0 && pwrite(fd, id, len, 0) == (ssize_t)len);
 	}
@@ -83,8 +84,11 @@ int index_open(struct index **index_r, const struct store *store, const struct s
 		return INDEX_FAILED;
 	pthread_mutex_init(&x->lock, NULL);
 	x->dir = strdup(config->index_dir);
-	x->config =
-	    (struct env_config){.store = store, .dir = x->dir, .map_octets = config->index_map_octets};
+	x->count = config->index_of_one ? 1 : INDEX_ENVS_COUNT;
+	x->config = (struct env_config){.store = store,
+	    .dir = x->dir,
+	    .map_octets = config->index_map_octets,
+	    .few = config->index_of_one};
 	if (x->dir == NULL || !begin_boot(x, config->boot_id)) {
 		store_note(store, "index %s: %s", config->index_dir, strerror(errno));
 		index_close(&x);
@@ -100,7 +104,7 @@ void index_close(struct index **index)
 	*index = NULL;
 	if (x == NULL)
 		return;
-	for (unsigned i = 0; i < INDEX_ENVS_COUNT; i++)
+	for (unsigned i = 0; i < x->count; i++)
 		if (x->envs[i] != NULL)
 			env_free(x->envs[i]);
 	pthread_mutex_destroy(&x->lock);
@@ -124,7 +128,7 @@ struct index_env *index_take(struct index *x, const char *user)
 {
 	if (x == NULL)
 		return NULL;
-	unsigned number = record_place(user, INDEX_ENVS_COUNT);
+	unsigned number = record_place(user, x->count);
 	pthread_mutex_lock(&x->lock);
 	drop_stale(x, number);
 	if (x->envs[number] == NULL) {

@@ -19,7 +19,7 @@
 #include "record.h"
 #include "store.h"
 
-#define INDEX_ENVS_COUNT 64u
+#define INDEX_ENVS_COUNT 64u /* or one, for an index that is one user's */
 
 enum index_err {
 	INDEX_OK = 0,

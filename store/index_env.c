@@ -13,8 +13,9 @@
 /* Address space only, and shared: pages come as they are used. Some 400,000 messages fill it. */
 #define MAP_OCTETS ((size_t)128 << 20)
 #define READERS_COUNT 1000u
+#define FEW_READERS_COUNT 32u
 /* LMDB's file of so many readers, and a little more: 64 octets each, and three such lines in front. */
-#define LOCK_FILE_OCTETS ((READERS_COUNT + 16u) * 64u)
+#define LOCK_FILE_OCTETS(readers) (((readers) + 16u) * 64u)
 /* A stopped process may hold a lock for ever; after this the session goes on without the index. */
 #define LOCK_WAIT_MSECS 200
 #define LOCK_RETRY_MSECS 2
@@ -180,7 +181,7 @@ static int write_zeros(const char *path, size_t size)
  * LMDB makes its lock file by size alone and writes it through a map: where the disk is full, the first
  * touch would kill the process. So a new one is written out before, and comes under its name whole.
  */
-static int make_lock_file(const struct index_env *env)
+static int make_lock_file(const struct index_env *env, unsigned readers)
 {
 	char *path = NULL, *fresh = NULL;
 	struct stat st;
@@ -190,7 +191,7 @@ static int make_lock_file(const struct index_env *env)
 	if (lstat(path, &st) != 0 || st.st_size == 0) {
 		if (asprintf(&fresh, "%s-new-%d-%d", env->path, (int)getpid(), env->slot) < 0)
 			fresh = NULL;
-		rc = fresh == NULL ? ENOMEM : write_zeros(fresh, LOCK_FILE_OCTETS);
+		rc = fresh == NULL ? ENOMEM : write_zeros(fresh, LOCK_FILE_OCTETS(readers));
 		if (rc == 0 && renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
 			rc = errno == EEXIST ? 0 : errno;
 		if (fresh != NULL)
@@ -203,13 +204,14 @@ static int make_lock_file(const struct index_env *env)
 
 static int open_mdb(struct index_env *env, const struct env_config *config)
 {
-	int rc = make_lock_file(env);
+	unsigned readers = config->few ? FEW_READERS_COUNT : READERS_COUNT;
+	int rc = make_lock_file(env, readers);
 	if (rc == 0)
 		rc = mdb_env_create(&env->mdb);
 	if (rc != 0)
 		return rc;
 	mdb_env_set_mapsize(env->mdb, config->map_octets != 0 ? config->map_octets : MAP_OCTETS);
-	mdb_env_set_maxreaders(env->mdb, READERS_COUNT);
+	mdb_env_set_maxreaders(env->mdb, readers);
 	unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (config->synced ? 0 : MDB_NOSYNC);
 	rc = mdb_env_open(env->mdb, env->path, flags, 0600);
 	if (rc == 0) {

@@ -44,6 +44,7 @@ struct env_config {
 	const struct store *store;
 	const char *dir;
 	size_t map_octets;
+	bool few;    /* readers: one user's sessions and tools */
 	bool synced; /* commits reach the disk, because we cannot tell one boot from another */
 };
 

@@ -17,6 +17,7 @@
 #define KPOPD_STORE_MAILDROP_H
 
 #include <stdbool.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,7 @@ struct store_config {
 	int mail_root;         /* directory descriptor; the store duplicates it */
 	const char *index_dir; /* path, as this process sees it, of an existing directory of our own;
 				  NULL: no index, every session scans (and says so in a note) */
+	bool index_of_one;     /* it is one user's alone: a small one will do, everybody's is in many parts */
 	int homes; /* directory descriptor, duplicated: where formats whose mail lies in no directory of its
 		      own keep what we keep beside it, USER/ each; -1: nowhere */
 	const char *boot_id; /* names this boot of the machine; NULL: /proc/sys/kernel/random/boot_id is read,
