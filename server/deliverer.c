@@ -19,6 +19,7 @@
 #include "server/parent.h"
 #include "server/role.h"
 #include "server/sandbox.h"
+#include "server/store_users.h"
 
 /* A session asks one thing at a time; those that have answered may take a moment to end. */
 enum { WHY_OCTETS = 512, SPARE_MOST = 2, ENDING_COUNT = 4 };
@@ -33,6 +34,12 @@ static void note(void *arg, const char *text)
 {
 	(void)arg;
 	log_warning("%s", text);
+}
+
+/* The leash says when to end: what has begun is finished. */
+static void outlive_signals(void)
+{
+	signal(SIGTERM, SIG_IGN);
 }
 
 /* Whether fd became readable in time; ends when the parent is gone, and, idle, when it retires us. */
@@ -55,36 +62,22 @@ static bool wait_for(int fd, int leash, bool idle, uint64_t deadline_msecs)
 	}
 }
 
-static void serve(const struct server *server, const struct msg *msg, int leash)
+static void serve(struct deposit *deposit, struct store *store, int leash)
 {
-	static struct deposit deposit;
-	struct store *store = NULL;
 	uint64_t deadline = now_msecs() + LIMIT_LMTP_MESSAGE_MSECS;
-	if (!deposit_init(&deposit, server->role->config, msg))
-		return;
-	if (store_open(&store, &server->config) != MAILDROP_OK) {
-		deposit_refuse(&deposit, DELIVERY_TEMP);
-		return;
-	}
-	if (deposit_open(&deposit, store))
-		while (wait_for(deposit.fd, leash, false, deadline) && !deposit_serve(&deposit, store))
+	if (deposit_open(deposit, store))
+		while (wait_for(deposit->fd, leash, false, deadline) && !deposit_serve(deposit, store))
 			continue;
 	store_close(&store);
 }
 
-static void delivery_main(void *arg, int leash) __attribute__((noreturn));
-static void delivery_main(void *arg, int leash)
+/* The next delivery; ends the process when there is none, or it is for nobody. */
+static struct deposit *take_one(const struct server *server, int leash)
 {
+	static struct deposit deposit;
 	uint8_t room[LIMIT_MSG_FIXED_OCTETS];
-	struct server *server = arg;
-	char why[WHY_OCTETS];
 	struct msg msg;
 	int got;
-	signal(SIGTERM, SIG_IGN); /* the leash says when to end: what has begun is finished */
-	child_keep((int[]){leash, server->door, server->config.mail_root, server->config.homes},
-	    server->config.homes < 0 ? 3 : 4);
-	if (sandbox_tighten(SANDBOX_DELIVERER, why, sizeof why) < 0)
-		role_fail(why);
 	do {
 		wait_for(server->door, leash, true, 0);
 		got = msg_recv(server->door, MSG_AT_DELIVERER_DOOR, room, sizeof room, &msg);
@@ -92,7 +85,56 @@ static void delivery_main(void *arg, int leash)
 	if (got != MSG_OK || msg_send(leash, MSG_CHILD_TAKEN, NULL, 0, -1) != MSG_OK)
 		_exit(got == MSG_EOF ? 0 : 1);
 	close(server->door);
-	serve(server, &msg, leash);
+	if (!deposit_init(&deposit, server->role->config, &msg))
+		_exit(0);
+	return &deposit;
+}
+
+static struct store *open_store(struct deposit *deposit, const struct store_config *config)
+{
+	struct store *store = NULL;
+	if (store_open(&store, config) != MAILDROP_OK) {
+		deposit_refuse(deposit, DELIVERY_TEMP);
+		_exit(0);
+	}
+	return store;
+}
+
+static void delivery_main(void *arg, int leash) __attribute__((noreturn));
+static void delivery_main(void *arg, int leash)
+{
+	struct server *server = arg;
+	char why[WHY_OCTETS];
+	outlive_signals();
+	child_keep((int[]){leash, server->door, server->config.mail_root, server->config.homes},
+	    server->config.homes < 0 ? 3 : 4);
+	if (sandbox_tighten(SANDBOX_DELIVERER, why, sizeof why) < 0)
+		role_fail(why);
+	struct deposit *deposit = take_one(server, leash);
+	serve(deposit, open_store(deposit, &server->config), leash);
+	_exit(0);
+}
+
+/* mail_users = system: nothing is open until it is known for whom. */
+static void user_delivery_main(void *arg, int leash) __attribute__((noreturn));
+static void user_delivery_main(void *arg, int leash)
+{
+	struct server *server = arg;
+	struct store_config config;
+	char why[WHY_OCTETS];
+	outlive_signals();
+	child_keep((int[]){leash, server->door}, 2);
+	store_users_begin();
+	struct deposit *deposit = take_one(server, leash);
+	enum account_err err = store_users_deliver(
+	    server->role->config, deposit->user, deposit->fd, leash, &config, why, sizeof why);
+	if (err != ACCOUNT_OK) {
+		log_info("refused user=%s: %s", deposit->user, why);
+		deposit_refuse(deposit, err == ACCOUNT_TEMP ? DELIVERY_TEMP : DELIVERY_UNKNOWN);
+		_exit(0);
+	}
+	config.note = note;
+	serve(deposit, open_store(deposit, &config), leash);
 	_exit(0);
 }
 
@@ -108,20 +150,13 @@ static int open_folder(const char *path)
 	return fd;
 }
 
-void deliverer_main(void *arg, int leash)
+static void enter_sandbox(struct server *server)
 {
-	const struct role *role = arg;
-	const struct config *config = role->config;
+	const struct config *config = server->role->config;
 	char why[WHY_OCTETS], index[PATH_MAX], homes[PATH_MAX];
-	struct server server = {.role = role, .door = role->doors->deliverer[DOOR_SERVANT]};
-	role_begin("deliverer");
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of write like any other */
-	umask(077);
-	child_keep((int[]){leash, server.door}, 2);
 	config_path(config, CONFIG_INDEX_DIR, index);
 	config_path(config, CONFIG_HOMES_DIR, homes);
-	server.config = (struct store_config){.mail_root = open_folder(config->mail_root),
+	server->config = (struct store_config){.mail_root = open_folder(config->mail_root),
 	    .homes = config->spool == NULL ? -1 : open_folder(homes),
 	    .index_dir = ".", /* with or without a chroot */
 	    .note = note};
@@ -136,10 +171,31 @@ void deliverer_main(void *arg, int leash)
 	    .path_count = config->spool != NULL ? 3 : 2};
 	if (sandbox_enter(&sandbox, why, sizeof why) < 0)
 		role_fail(why);
-	const struct parent_config parent = {.run = delivery_main,
+}
+
+void deliverer_main(void *arg, int leash)
+{
+	const struct role *role = arg;
+	const struct config *config = role->config;
+	bool users = config->mail_users == MAIL_USERS_SYSTEM;
+	struct server server = {.role = role, .door = role->doors->deliverer[DOOR_SERVANT]};
+	role_begin("deliverer");
+	outlive_signals();
+	signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of write like any other */
+	umask(077);
+	child_keep((int[]){leash, server.door}, 2);
+	if (users)
+		store_users_enter(config);
+	else
+		enter_sandbox(&server);
+	struct parent_config parent = {.run = users ? user_delivery_main : delivery_main,
 	    .arg = &server,
 	    .spare = config->lmtp_sessions < SPARE_MOST ? config->lmtp_sessions : SPARE_MOST,
 	    .sessions = config->lmtp_sessions + ENDING_COUNT,
 	    .what = "delivery"};
+	if (users) {
+		parent.each_user = STORE_USERS_EACH;
+		parent.deadline_secs = STORE_USERS_DEADLINE_SECS;
+	}
 	parent_run(&parent, leash);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "server/store_users.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <poll.h>
@@ -89,15 +90,60 @@ static void ask_parent(uid_t uid, int leash)
 		_exit(0);
 }
 
-/* From here on, this user's own and what is open already is all there is. */
-static int lock_in(const struct usermail *usermail, char *why_r, size_t size)
+/* Where a delivery has to make what is missing of his mail: beneath its first folder, or his home. */
+static int reach_missing(const struct config *config, const struct usermail *usermail)
 {
-	int fds[USERMAIL_REACH_COUNT];
+	char name[NAME_MAX + 1];
+	if (identity_in_homes(config))
+		return fcntl(usermail->root, F_DUPFD_CLOEXEC, 0);
+	snprintf(name, sizeof name, "%.*s", (int)strcspn(usermail->path, "/"), usermail->path);
+	return openat(usermail->root, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* From here on, this user's own and what is open already is all there is. */
+static int lock_in(
+    const struct config *config, const struct usermail *usermail, bool delivery, char *why_r, size_t size)
+{
+	int fds[USERMAIL_REACH_COUNT + 1];
 	size_t count = usermail_reach(usermail, fds);
+	int missing = delivery ? reach_missing(config, usermail) : -1;
+	if (missing >= 0)
+		fds[count++] = missing;
 	int result = sandbox_confine(fds, count, why_r, size);
 	for (size_t i = 0; i < count; i++)
 		close(fds[i]);
-	return result < 0 ? -1 : sandbox_tighten(SANDBOX_STORE, why_r, size);
+	return result < 0 ? -1 : sandbox_tighten(delivery ? SANDBOX_DELIVERER : SANDBOX_STORE, why_r, size);
+}
+
+static enum account_err become(const struct config *config, struct usermail *usermail, bool delivery, int fd,
+    int leash, char *why_r, size_t size)
+{
+	ask_parent(usermail->account.ids.uid, leash);
+	enum account_err err = usermail_become(config, usermail, delivery, why_r, size);
+	/* What name services have left open was opened with more rights. */
+	child_keep((int[]){leash, fd, usermail->root, usermail->homes, usermail->state}, 5);
+	/* A name that is served, but cannot be just now. */
+	if (err != ACCOUNT_OK)
+		return delivery ? ACCOUNT_TEMP : err;
+	if (lock_in(config, usermail, delivery, why_r, size) < 0)
+		role_fail(why_r);
+	if (usermail->trouble[0] != '\0')
+		log_warning("%s", usermail->trouble);
+	if (msg_send(leash, MSG_CHILD_SETTLED, NULL, 0, -1) != MSG_OK)
+		_exit(0);
+	return ACCOUNT_OK;
+}
+
+enum account_err store_users_deliver(const struct config *config, const char *user, int fd, int leash,
+    struct store_config *config_r, char *why_r, size_t size)
+{
+	static struct usermail usermail;
+	enum account_err err = usermail_find(config, user, &usermail, why_r, size);
+	if (err == ACCOUNT_OK)
+		err = become(config, &usermail, true, fd, leash, why_r, size);
+	if (err == ACCOUNT_OK)
+		usermail_store_config(&usermail, config_r);
+	return err;
 }
 
 int store_users_become(
@@ -108,20 +154,10 @@ int store_users_become(
 	if (drop_user(drop)[0] == '\0')
 		return refuse(drop, ACCOUNT_REFUSED, "auth asked for a maildrop of no sound name");
 	enum account_err err = usermail_find(config, drop_user(drop), &usermail, why, sizeof why);
+	if (err == ACCOUNT_OK)
+		err = become(config, &usermail, false, drop_fd(drop), leash, why, sizeof why);
 	if (err != ACCOUNT_OK)
 		return refuse(drop, err, why);
-	ask_parent(usermail.account.ids.uid, leash);
-	err = usermail_become(config, &usermail, false, why, sizeof why);
-	/* What name services have left open was opened with more rights. */
-	child_keep((int[]){leash, drop_fd(drop), usermail.root, usermail.homes, usermail.state}, 5);
-	if (err != ACCOUNT_OK)
-		return refuse(drop, err, why);
-	if (lock_in(&usermail, why, sizeof why) < 0)
-		role_fail(why);
-	if (usermail.trouble[0] != '\0')
-		log_warning("%s", usermail.trouble);
-	if (msg_send(leash, MSG_CHILD_SETTLED, NULL, 0, -1) != MSG_OK)
-		_exit(0);
 	usermail_store_config(&usermail, config_r);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * store_users: mail_users = system: how a store's child becomes the user whose maildrop auth has named.
+ * store_users: mail_users = system: how a store's child becomes the user whose maildrop auth has named, and a
+ * deliverer's the one whom mail is for.
  *
  * Its parent has no rights but to become somebody (and to kill its children), and reads nothing but its
  * leashes. The child gives up the killing at once, waits at the door, and then: looks the account up, asks
@@ -11,6 +12,7 @@
 #define KPOPD_SERVER_STORE_USERS_H
 
 #include "server/config.h"
+#include "server/account.h"
 #include "server/drop.h"
 
 /* Processes of one user at a time: a session, those that find it in use, and some that hang. */
@@ -26,5 +28,11 @@ void store_users_begin(void);
  */
 int store_users_become(
     const struct config *config, struct drop *drop, int leash, struct store_config *config_r);
+/*
+ * The same for a delivery, whose socket is fd: his maildrop may have to be made. On failure why_r has one
+ * line, and the process must end: ACCOUNT_NONE and _REFUSED mean that nobody of that name is served.
+ */
+enum account_err store_users_deliver(const struct config *config, const char *user, int fd, int leash,
+    struct store_config *config_r, char *why_r, size_t size);
 
 #endif
