@@ -25,6 +25,9 @@ void client_close_maildrop(struct client *client)
 	client->maildrop = -1;
 }
 
+/* One buffer a process: a message is handled before the next is received. */
+static uint8_t msg_room[LIMIT_MSG_OCTETS];
+
 static void on_conversation(evutil_socket_t fd, short what, void *arg);
 static void on_maildrop(evutil_socket_t fd, short what, void *arg);
 
@@ -79,12 +82,22 @@ void client_ask_auth(struct client *client)
 	stream_produced(client->stream, out.used);
 }
 
+/* The store's last word may still wait to be read. */
+static bool last_word(struct client *client, struct msg *msg_r)
+{
+	return client->maildrop >= 0 && msg_recv(client->maildrop, session_expects(client->session), msg_room,
+					    sizeof msg_room, msg_r) == MSG_OK;
+}
+
 static void store_lost(struct client *client)
 {
 	struct session_output out = client_output(client);
+	struct msg msg;
+	bool said = last_word(client, &msg);
 	client_close_maildrop(client);
 	client->sent = false;
-	client->outcome = session_store_lost(client->session, &out, now_msecs());
+	client->outcome = said ? session_store(client->session, &msg, &out, now_msecs())
+			       : session_store_lost(client->session, &out, now_msecs());
 	stream_produced(client->stream, out.used);
 }
 
@@ -98,9 +111,6 @@ void client_ask_store(struct client *client)
 	    msg_send(client->maildrop, request->type, request->body, request->len, -1) != MSG_OK)
 		store_lost(client);
 }
-
-/* One buffer a process: a message is handled before the next is received. */
-static uint8_t msg_room[LIMIT_MSG_OCTETS];
 
 static void on_conversation(evutil_socket_t fd, short what, void *arg)
 {

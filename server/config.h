@@ -113,6 +113,7 @@ struct config {
 	char *pid_file;
 	char *front_user, *auth_user, *store_user, *checker_user; /* used when started as root */
 
+	enum maildrop_lock lock;
 	enum isolation isolation;
 	unsigned front_processes, auth_processes, password_processes, store_processes, store_threads;
 	unsigned spare;    /* isolation = process: children of each kind forked ahead */

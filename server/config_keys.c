@@ -20,6 +20,8 @@
 
 #define AT(field) #field, .offset = offsetof(struct config, field)
 static const char *const isolations[] = {"process", "shared", NULL};
+/* In the order of enum maildrop_lock. */
+static const char *const locks[] = {"exclusive", "takeover", "shared", NULL};
 static const char *const mail_users[] = {"virtual", "system", NULL};
 static const char *const plaintexts[] = {"tls", "loopback", "always", NULL};
 /* In the order of the bits of enum saslx_layers. */
@@ -62,6 +64,7 @@ static const struct config_key keys[] = {
     STRING(auth_user, "kpopd-auth", config_check_user),
     STRING(store_user, "kpopd", config_check_user),
     STRING(checker_user, "kpopd-check", config_check_user),
+    WORD(lock, "exclusive", locks),
     WORD(isolation, "process", isolations),
     NUMBER(front_processes, 2, 1, 64),
     NUMBER(auth_processes, 2, 1, 64),

@@ -7,16 +7,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/child.h"
 #include "server/identity.h"
 #include "server/log.h"
 #include "server/policy.h"
 
 struct drop {
 	struct maildrop *maildrop;
+	struct maildrop_wish *wish; /* lock = takeover: while we wait for another session to end */
+	enum maildrop_lock lock;
 	int fd;
 	unsigned tries;
 	bool delayed;       /* the user has a login delay */
 	uint32_t wait_secs; /* of MAILDROP_EARLY */
+	uint64_t look_at;   /* when to look whether another wants it */
 	uint64_t session;
 	char user[LIMIT_USER_OCTETS + 1];
 };
@@ -37,10 +41,15 @@ static enum refusal refusal_of(int err)
 	}
 }
 
+static bool refuse_for(int fd, enum refusal why)
+{
+	uint8_t code = (uint8_t)why;
+	return msg_send(fd, MSG_STORE_REFUSED, &code, 1, -1) == MSG_OK;
+}
+
 static bool refuse(int fd, int err)
 {
-	uint8_t code = (uint8_t)refusal_of(err);
-	return msg_send(fd, MSG_STORE_REFUSED, &code, 1, -1) == MSG_OK;
+	return refuse_for(fd, refusal_of(err));
 }
 
 /* No name where there is no sound one. */
@@ -98,6 +107,36 @@ static void refuse_open(const struct drop *drop, int err)
 	msg_send(drop->fd, MSG_STORE_REFUSED, buf, w.len, -1);
 }
 
+/*
+ * lock = takeover: every login waits in the row of wishes before it takes the lock, or one that came later
+ * would pass by who waits. Where nobody can wish, the lock alone decides.
+ */
+static int open_in_turn(struct drop *drop, struct store *store, const struct maildrop_place *place)
+{
+	int err = MAILDROP_OK;
+	if (place->lock == MAILDROP_TAKEOVER && drop->wish == NULL)
+		err = maildrop_wish(store, place, &drop->wish);
+	if (err == MAILDROP_IN_USE || err == MAILDROP_EARLY)
+		return err;
+	err = maildrop_open(store, place, &drop->maildrop);
+	if (err != MAILDROP_IN_USE)
+		maildrop_wish_end(&drop->wish);
+	return err;
+}
+
+static bool patient(struct drop *drop)
+{
+	unsigned most = drop->lock == MAILDROP_EXCLUSIVE ? DROP_TRIES_COUNT : DROP_PATIENT_TRIES_COUNT;
+	return drop->tries++ < most;
+}
+
+static void log_opened(const struct drop *drop)
+{
+	if (drop->lock == MAILDROP_TAKEOVER && drop->tries > 0)
+		log_info("taken session=%016" PRIx64 " user=%s: the maildrop was another session's",
+		    drop->session, drop->user);
+}
+
 static int open_maildrop(struct drop *drop, struct store *store, const struct config *config)
 {
 	char path[PATH_MAX];
@@ -115,19 +154,23 @@ static int open_maildrop(struct drop *drop, struct store *store, const struct co
 	drop->delayed = policy.login_delay_secs > 0;
 	place.login_delay_secs = policy.login_delay_secs;
 	place.wait_secs_r = &drop->wait_secs;
-	return maildrop_open(store, &place, &drop->maildrop);
+	place.lock = drop->lock = config->lock;
+	return open_in_turn(drop, store, &place);
 }
 
 enum drop_state drop_open(struct drop *drop, struct store *store, const struct config *config)
 {
 	int err = open_maildrop(drop, store, config);
-	if (err == MAILDROP_IN_USE && drop->tries++ < DROP_TRIES_COUNT)
+	if (err == MAILDROP_IN_USE && patient(drop))
 		return DROP_IN_USE;
+	maildrop_wish_end(&drop->wish);
 	if (err != MAILDROP_OK) {
 		log_refusal(drop, err);
 		refuse_open(drop, err);
 		return DROP_OVER;
 	}
+	log_opened(drop);
+	drop->look_at = now_msecs() + LIMIT_TAKEOVER_LOOK_MSECS;
 	uint8_t buf[12];
 	struct msg_writer w = {buf, sizeof buf, 0, false};
 	msg_put_u32(&w, maildrop_count(drop->maildrop));
@@ -161,6 +204,7 @@ void drop_free(struct drop **drop)
 	if (*drop == NULL)
 		return;
 	maildrop_close(&(*drop)->maildrop);
+	maildrop_wish_end(&(*drop)->wish);
 	close((*drop)->fd);
 	free(*drop);
 	*drop = NULL;
@@ -249,7 +293,7 @@ static bool serve_commit(struct drop *drop, const struct msg *msg)
 	return false;
 }
 
-bool drop_serve(struct drop *drop, uint8_t *room)
+static bool serve(struct drop *drop, uint8_t *room)
 {
 	struct msg msg;
 	int got = msg_recv(drop->fd, MSG_AT_STORE_OPEN, room, LIMIT_MSG_OCTETS, &msg);
@@ -270,4 +314,30 @@ bool drop_serve(struct drop *drop, uint8_t *room)
 	default:
 		return false; /* the table allows no other */
 	}
+}
+
+/* The front of a client that never pauses must be looked for, too. */
+bool drop_serve(struct drop *drop, uint8_t *room)
+{
+	return serve(drop, room) && (drop_wait_msecs(drop) != 0 || drop_look(drop));
+}
+
+int drop_wait_msecs(const struct drop *drop)
+{
+	uint64_t now = now_msecs();
+	if (drop->lock != MAILDROP_TAKEOVER)
+		return -1;
+	return now < drop->look_at ? (int)(drop->look_at - now) : 0;
+}
+
+bool drop_look(struct drop *drop)
+{
+	drop->look_at = now_msecs() + LIMIT_TAKEOVER_LOOK_MSECS;
+	if (drop->maildrop == NULL || !maildrop_wanted(drop->maildrop))
+		return true;
+	log_info("ended session=%016" PRIx64 " user=%s: another login takes the maildrop over", drop->session,
+	    drop->user);
+	maildrop_close(&drop->maildrop);
+	refuse_for(drop->fd, REFUSAL_TAKEN);
+	return false;
 }

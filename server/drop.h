@@ -14,8 +14,15 @@
 
 struct drop;
 
-/* A session that is just ending on another process gives its lock back within this. */
-enum { DROP_TRIES_COUNT = 10, DROP_PAUSE_MSECS = 20 };
+/*
+ * A session that is just ending on another process gives its lock back within DROP_TRIES_COUNT tries; one
+ * that is to give way to another, or to share with it, within DROP_PATIENT_TRIES_COUNT.
+ */
+enum {
+	DROP_TRIES_COUNT = 10,
+	DROP_PAUSE_MSECS = 20,
+	DROP_PATIENT_TRIES_COUNT = LIMIT_TAKEOVER_WAIT_MSECS / DROP_PAUSE_MSECS
+};
 
 enum drop_state {
 	DROP_OVER = 0, /* refused, and the front knows */
@@ -26,8 +33,8 @@ enum drop_state {
 /* Takes AUTH_OPEN and its descriptor over. NULL: no memory; the descriptor is closed. */
 struct drop *drop_new(const struct msg *open);
 /*
- * Opens the maildrop and answers STORE_OPENED or STORE_REFUSED. Says DROP_IN_USE DROP_TRIES_COUNT times at
- * most: the caller waits in between, or does something else.
+ * Opens the maildrop and answers STORE_OPENED or STORE_REFUSED. Says DROP_IN_USE so many times at most: the
+ * caller waits in between, or does something else.
  */
 enum drop_state drop_open(struct drop *drop, struct store *store, const struct config *config);
 /* Answers STORE_REFUSED before the maildrop is opened; why goes into the log. */
@@ -39,6 +46,10 @@ int drop_fd(const struct drop *drop);
  * false: this maildrop is over; free it.
  */
 bool drop_serve(struct drop *drop, uint8_t *room);
+/* How long to wait for the socket before drop_look; -1: no need to look. */
+int drop_wait_msecs(const struct drop *drop);
+/* Nothing has come. false: another login wants this maildrop, so it is over; free it. */
+bool drop_look(struct drop *drop);
 void drop_free(struct drop **drop);
 
 #endif

@@ -77,6 +77,10 @@
 #define LIMIT_AUTH_WAIT_MSECS 60000u    /* the front waits this long for auth, then [SYS/TEMP] */
 #define LIMIT_STORE_WAIT_MSECS 300000u  /* and for the store: a QUIT may unlink a million files */
 #define LIMIT_WRITE_STALL_MSECS 300000u /* a client that takes nothing for this long is gone */
+/* lock = takeover: a session looks this often whether another wants its maildrop, and ends then; */
+#define LIMIT_TAKEOVER_LOOK_MSECS 500u
+/* and the other waits so long: a few looks, and what a QUIT or a message takes that is under way. */
+#define LIMIT_TAKEOVER_WAIT_MSECS 5000u
 #define LIMIT_LINGER_MSECS 1000u        /* after a last error line, so that a reset does not eat it */
 /* For a PROXY header, which a balancer sends first of all: long enough for a segment lost on the way. */
 #define LIMIT_PROXY_WAIT_MSECS 5000u

@@ -122,6 +122,7 @@ enum msg_state {
 	MSG_AT_DELIVERER_OPEN = 1 << 15, /* deliverer, after DELIVERER_READY */
 	MSG_AT_LMTP_OPENING = 1 << 16,   /* lmtp, after LMTP_OPEN */
 	MSG_AT_LMTP_STORING = 1 << 17,   /* lmtp, after LMTP_MESSAGE */
+	MSG_AT_FRONT_IDLE = 1 << 18,     /* front, with an open maildrop of which it has asked nothing */
 };
 
 /* Why a login or an operation was refused; decides the response code on the wire (RFC 2449, 3206). */
@@ -132,6 +133,7 @@ enum refusal {
 	REFUSAL_IN_USE,   /* [IN-USE] */
 	REFUSAL_GONE,     /* a message is no longer there */
 	REFUSAL_EARLY,    /* [LOGIN-DELAY] */
+	REFUSAL_TAKEN,    /* another login takes the maildrop over; the store says so unasked, too */
 	REFUSAL_COUNT
 };
 

@@ -14,7 +14,7 @@ static pop3_handler_fn cmd_capa, cmd_noop, cmd_quit;
 
 static const struct pop3_command commands[] = {
     {"CAPA", BOTH, POP3_RULE_NONE, 0, NULL, cmd_capa},
-    {"QUIT", BOTH, POP3_RULE_NONE, 0, NULL, cmd_quit},
+    {"QUIT", BOTH, POP3_RULE_NONE, POP3_LAST, NULL, cmd_quit},
     {"USER", LOGIN, POP3_RULE_TEXT, POP3_LONG_LINE, "USER", session_cmd_user},
     {"PASS", LOGIN, POP3_RULE_ANY, POP3_LONG_LINE | POP3_KEEPS_USER, NULL, session_cmd_pass},
     {"APOP", LOGIN, POP3_RULE_TEXT, POP3_LONG_LINE, NULL, session_cmd_apop},

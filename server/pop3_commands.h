@@ -18,6 +18,7 @@ enum {
 	POP3_KEEPS_USER = 1 << 0, /* USER is not forgotten by this command */
 	POP3_LONG_LINE = 1 << 1,  /* LIMIT_LOGIN_LINE_OCTETS instead of LIMIT_COMMAND_OCTETS */
 	POP3_FOREIGN = 1 << 2,    /* another protocol's verb: before login it ends the session at once */
+	POP3_LAST = 1 << 3,       /* is answered though another login has taken the maildrop over */
 };
 
 typedef enum outcome pop3_handler_fn(struct session *session, const struct pop3_args *args);

@@ -17,6 +17,7 @@ const char *pop3_reply_code(enum refusal refusal)
 		return "[LOGIN-DELAY]";
 	case REFUSAL_TEMP:
 	case REFUSAL_GONE:
+	case REFUSAL_TAKEN:
 	case REFUSAL_COUNT:
 		break;
 	}

@@ -204,6 +204,8 @@ unsigned session_expects(const struct session *session)
 										       : MSG_AT_FRONT_LIST;
 	case PHASE_UPDATE:
 		return MSG_AT_FRONT_COMMIT;
+	case PHASE_TRANSACTION:
+		return MSG_AT_FRONT_IDLE;
 	default:
 		return 0;
 	}
@@ -268,6 +270,9 @@ enum outcome session_take_command(struct session *session, const uint8_t *buf, s
 	if (command == NULL || (command->flags & POP3_KEEPS_USER) == 0)
 		session->user_given = false;
 	session->since = session->now;
+	/* Of QUIT the answer tells what became of the marks. */
+	if (session->taken && (command == NULL || (command->flags & POP3_LAST) == 0))
+		return session_store_gone(session);
 	if (syntax == POP3_SYNTAX_CONTROL)
 		return session_bad(session, "control characters are not allowed");
 	if (command == NULL)
@@ -401,14 +406,25 @@ static bool store_awaited(const struct session *session)
 	       session->phase == PHASE_UPDATE;
 }
 
+/* The store has ended the maildrop by itself; the client hears of it when it asks for something. */
+static void unasked(struct session *session, const struct msg *msg)
+{
+	if (session->phase != PHASE_TRANSACTION || msg->type != MSG_STORE_REFUSED)
+		return;
+	session->maildrop = false;
+	session->taken = msg->len == 1 && msg->body[0] == REFUSAL_TAKEN;
+}
+
 enum outcome session_store(
     struct session *session, const struct msg *msg, struct session_output *out, uint64_t now_msecs)
 {
 	bool message = msg->type == MSG_STORE_MESSAGE && (session_expects(session) & MSG_AT_FRONT_FETCH) != 0;
 	if (!message && msg->fd >= 0)
 		close(msg->fd);
-	if (!store_awaited(session))
+	if (!store_awaited(session)) {
+		unasked(session, msg);
 		return session_unmoved(session);
+	}
 	session_enter(session, out, now_msecs);
 	if (session->phase == PHASE_OPENING)
 		return session_leave(session, session_open_answer(session, msg));

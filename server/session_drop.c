@@ -24,9 +24,11 @@ static unsigned long long left_octets(const struct session *session)
 	return session->octets - session->marked_octets;
 }
 
-static enum outcome store_gone(struct session *session)
+enum outcome session_store_gone(struct session *session)
 {
-	session_refuse(session, REFUSAL_TEMP, "the maildrop cannot be reached now");
+	session_refuse(session, REFUSAL_TEMP, "%s",
+	    session->taken ? "another login has taken this maildrop over"
+			   : "the maildrop cannot be reached now");
 	return session_last_words(session);
 }
 
@@ -37,7 +39,7 @@ static enum outcome errand(
 	struct msg_writer w = {.buf = session->request_fixed, .size = sizeof session->request_fixed};
 	bool fetch = what == ERRAND_RETR || what == ERRAND_TOP;
 	if (!session->maildrop)
-		return store_gone(session);
+		return session_store_gone(session);
 	if (!fetch)
 		msg_put_u8(&w, (uint8_t)kind);
 	msg_put_u32(&w, idx);
@@ -250,6 +252,9 @@ static enum outcome refused(struct session *session, const struct msg *msg)
 {
 	struct msg_reader r = {.buf = msg->body, .len = msg->len};
 	uint8_t refusal = msg_get_u8(&r);
+	session->taken = refusal == REFUSAL_TAKEN;
+	if (session->taken)
+		return session_store_given_up(session);
 	if (session->errand == ERRAND_LISTING && session->listing.begun)
 		return OUTCOME_DROP; /* half a list looks whole to nobody only if its end is missing */
 	session->phase = PHASE_TRANSACTION;
@@ -320,6 +325,6 @@ enum outcome session_store_given_up(struct session *session)
 	default:
 		if (session->errand == ERRAND_LISTING && session->listing.begun)
 			return OUTCOME_DROP;
-		return store_gone(session);
+		return session_store_gone(session);
 	}
 }

@@ -110,6 +110,7 @@ struct session {
 	/* maildrop */
 	bool maildrop, logged_in;
 	struct policy policy; /* once logged in */
+	bool taken; /* another login has the maildrop now */
 	enum drop_errand errand;
 	uint32_t idx, wanted; /* of the errand: entries asked for, or TOP's lines */
 	uint32_t count, marked_count;
@@ -202,6 +203,8 @@ enum outcome session_store_given_up(struct session *session);
 bool session_marked(const struct session *session, uint32_t idx);
 /* RETR has sent a message to its end. */
 void session_fetched(struct session *session, uint32_t idx);
+/* The maildrop is lost: says so, and closes. */
+enum outcome session_store_gone(struct session *session);
 
 /* multiline.c */
 /* octets are the session's to wipe and free from here on; the outcome is after once they are written. */

@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "server/child.h"
@@ -60,12 +59,18 @@ static struct store *open_store(const struct server *server)
 
 /* ---- isolation = process: one maildrop ---- */
 
-/* Waits until fd is readable; ends when the parent is gone. A retired child that serves finishes first. */
-static void wait_for(int fd, int leash, bool serving)
+/*
+ * Waits until fd is readable, at most wait_msecs (-1: for ever). false: it is not. Ends when the parent is
+ * gone; a retired child that serves finishes first.
+ */
+static bool wait_for(int fd, int leash, bool serving, int wait_msecs)
 {
 	struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = leash, .events = POLLIN}};
 	for (;;) {
-		if (poll(fds, 2, -1) < 0)
+		int ready = poll(fds, 2, wait_msecs);
+		if (ready == 0)
+			return false;
+		if (ready < 0)
 			continue;
 		if (fds[1].revents != 0) {
 			enum leash_word word = child_hear(leash, NULL);
@@ -73,7 +78,7 @@ static void wait_for(int fd, int leash, bool serving)
 				_exit(0);
 		}
 		if (fds[0].revents != 0)
-			return;
+			return true;
 	}
 }
 
@@ -83,12 +88,13 @@ static void outlive_signals(void)
 	signal(SIGTERM, SIG_IGN);
 }
 
-static bool open_patiently(struct drop *drop, struct store *store, const struct config *config)
+/* A front that says something before it has its answer is gone, and nobody wants the maildrop any more. */
+static bool open_patiently(struct drop *drop, struct store *store, const struct config *config, int leash)
 {
-	const struct timespec pause = {.tv_nsec = DROP_PAUSE_MSECS * 1000000L};
 	enum drop_state state;
 	while ((state = drop_open(drop, store, config)) == DROP_IN_USE)
-		nanosleep(&pause, NULL);
+		if (wait_for(drop_fd(drop), leash, true, DROP_PAUSE_MSECS))
+			return false;
 	return state == DROP_OPEN;
 }
 
@@ -98,7 +104,7 @@ static struct drop *take_one(const struct server *server, int leash, uint8_t *ro
 	struct msg msg;
 	int got;
 	do {
-		wait_for(server->door, leash, false);
+		wait_for(server->door, leash, false, -1);
 		got = msg_recv(server->door, MSG_AT_STORE_DOOR, room, LIMIT_MSG_OCTETS, &msg);
 	} while (got == MSG_AGAIN); /* another spare one took it */
 	if (got != MSG_OK || msg_send(leash, MSG_CHILD_TAKEN, NULL, 0, -1) != MSG_OK)
@@ -112,10 +118,10 @@ static void serve(struct drop *drop, struct store *store, const struct config *c
 static void serve(
     struct drop *drop, struct store *store, const struct config *config, int leash, uint8_t *room)
 {
-	if (drop != NULL && open_patiently(drop, store, config)) {
-		do
-			wait_for(drop_fd(drop), leash, true);
-		while (drop_serve(drop, room));
+	if (drop != NULL && open_patiently(drop, store, config, leash)) {
+		while (wait_for(drop_fd(drop), leash, true, drop_wait_msecs(drop)) ? drop_serve(drop, room)
+										   : drop_look(drop))
+			continue;
 	}
 	drop_free(&drop);
 	store_close(&store);

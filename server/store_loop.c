@@ -22,7 +22,8 @@ struct job {
 	struct job *next;
 	struct drop *drop;
 	enum drop_state state; /* DROP_IN_USE until it is open: tried at once, then after pauses */
-	struct event *event;   /* a message has come */
+	struct event *event;   /* a message has come, or it is time to look */
+	bool look;             /* nothing has come */
 	struct event *pause;
 	struct loop *loop;
 };
@@ -73,7 +74,7 @@ static void job_do(struct loop *loop, struct job *job, uint8_t *room)
 {
 	if (job->state == DROP_IN_USE)
 		job->state = drop_open(job->drop, loop->store, loop->config);
-	else if (!drop_serve(job->drop, room))
+	else if (job->look ? !drop_look(job->drop) : !drop_serve(job->drop, room))
 		job->state = DROP_OVER;
 	if (job->state == DROP_OVER)
 		drop_free(&job->drop); /* closing may sync: not on the main thread */
@@ -134,8 +135,10 @@ static void hand_out(struct job *job)
 
 static void on_maildrop(evutil_socket_t fd, short what, void *arg)
 {
-	(void)fd, (void)what;
-	hand_out(arg); /* the event fires once; on_done adds it again */
+	struct job *job = arg;
+	(void)fd;
+	job->look = (what & EV_READ) == 0;
+	hand_out(job); /* the event fires once; on_done adds it again */
 }
 
 static void job_free(struct job *job)
@@ -171,7 +174,9 @@ static void job_wait(struct job *job)
 {
 	if (job->event == NULL)
 		job->event = event_new(job->loop->base, drop_fd(job->drop), EV_READ, on_maildrop, job);
-	if (job->event == NULL || event_add(job->event, NULL) < 0)
+	int msecs = drop_wait_msecs(job->drop);
+	const struct timeval wait = {.tv_sec = msecs / 1000, .tv_usec = msecs % 1000 * 1000};
+	if (job->event == NULL || event_add(job->event, msecs < 0 ? NULL : &wait) < 0)
 		job_free(job);
 }
 

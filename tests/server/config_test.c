@@ -92,6 +92,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config->gssapi_channel_binding, SASLX_BINDING_OFF);
 	assert_int_equal(config->mechanism_count, 11);
 	assert_list(config->plugins, "");
+	assert_int_equal(config->lock, MAILDROP_EXCLUSIVE);
 	assert_int_equal(config->isolation, ISOLATION_PROCESS);
 	assert_int_equal(config->mail_users, MAIL_USERS_VIRTUAL);
 	assert_int_equal(config->first_uid, 1000);
@@ -133,7 +134,7 @@ static void test_values(void **state)
 	    "maildir = \"%d/%n\"\n"
 	    "state_dir = /var/lib/k\nrun_dir = /run/k\n"
 	    "certificate = /etc/c.pem\nkey = /nonexistent/k.pem\n"
-	    "isolation = shared\nplaintext = always\nlog_target = syslog\n"
+	    "lock = takeover\nisolation = shared\nplaintext = always\nlog_target = syslog\n"
 	    "mechanisms = {\"CRAM-MD5\", GSSAPI}\nservices = { pop }\n"
 	    "enctypes = {aes256-cts-hmac-sha1-96, aes256-cts-hmac-sha384-192}\n"
 	    "gssapi_layers = {confidentiality, integrity}\n"
@@ -158,6 +159,7 @@ static void test_values(void **state)
 	assert_string_equal(config->pid_file, "/run/k/kpopd.pid");
 	assert_string_equal(config->certificate, "/etc/c.pem");
 	assert_string_equal(config->key, "/nonexistent/k.pem");
+	assert_int_equal(config->lock, MAILDROP_TAKEOVER);
 	assert_int_equal(config->isolation, ISOLATION_SHARED);
 	assert_int_equal(config->first_uid, 4294967294u);
 	assert_int_equal(config->plaintext, PLAINTEXT_ALWAYS);
@@ -365,6 +367,8 @@ static const struct refusal_row refusals[] = {
 	"mail_users: 'mine' is none of its values; write one of virtual, system"},
     {"root as a user", "first_uid = 0\n", 1,
 	"first_uid: 0 is out of bounds; write a number from 1 to 4294967294"},
+    {"no such lock", "lock = both\n", 1,
+	"lock: 'both' is none of its values; write one of exclusive, takeover, shared"},
     {"no such isolation", "isolation = none\n", 1,
 	"isolation: 'none' is none of its values; write one of process, shared"},
     {"no such policy", "channel_binding = always\n", 1,

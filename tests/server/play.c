@@ -464,7 +464,7 @@ static void run(struct player *p, char **lines, size_t count)
 		p->line = (unsigned)i + 1;
 		p->store_scripted = store_is_scripted(lines + i + 1, count - i - 1);
 		if (strncmp(lines[i], "M: ", 3) == 0 && p->outcome != OUTCOME_STORE &&
-		    strcmp(lines[i], "M: LOST") != 0)
+		    strcmp(lines[i], "M: LOST") != 0 && strncmp(lines[i], "M: REFUSED ", 11) != 0)
 			play_wrong(p, "the store is not asked");
 		else
 			step(p, lines[i]);

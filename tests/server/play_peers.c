@@ -36,7 +36,8 @@ static bool answer(struct player *p, enum msg_type type, const struct msg_writer
 {
 	struct msg msg;
 	bool auth = type == MSG_AUTH_MORE || type == MSG_AUTH_DONE || type == MSG_AUTH_FAIL;
-	if (p->outcome != (auth ? OUTCOME_AUTH : OUTCOME_STORE))
+	/* The store may refuse unasked: another login has the maildrop. */
+	if (p->outcome != (auth ? OUTCOME_AUTH : OUTCOME_STORE) && type != MSG_STORE_REFUSED)
 		return play_wrong(p, "nobody waits for this answer");
 	bool sent = travels(p, type, w->buf, w->len, fd, session_expects(p->session), &msg);
 	if (fd >= 0)
@@ -242,6 +243,7 @@ static uint8_t refusal_of(const char *text)
 	       : strncmp(text, "IN_USE", 6) == 0 ? REFUSAL_IN_USE
 	       : strncmp(text, "GONE", 4) == 0   ? REFUSAL_GONE
 	       : strncmp(text, "EARLY", 5) == 0  ? REFUSAL_EARLY
+	       : strncmp(text, "TAKEN", 5) == 0  ? REFUSAL_TAKEN
 						 : REFUSAL_TEMP;
 }
 
