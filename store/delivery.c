@@ -17,14 +17,16 @@
 
 #include "beneath.h"
 #include "maildrop.h"
+#include "mbox.h"
 #include "store.h"
 
 #define NAME_TRIES_COUNT 8
 #define BUFFER_OCTETS 65536u
 
 struct delivery {
-	int tmp, new; /* directories */
-	int fd;       /* -1: ended */
+	struct mbox_delivery *mbox; /* NULL: into a Maildir */
+	int tmp, new;               /* directories */
+	int fd;                     /* -1: ended */
 	char name[MAILDROP_UIDL_OCTETS + 1];
 	size_t len;
 	bool failed;
@@ -139,17 +141,42 @@ static int begin(struct delivery *delivery, int root, const char *path)
 	return cur < 0 ? -1 : open_file(delivery);
 }
 
+/* The directories above the file are made as those of a Maildir are. */
+static int begin_mbox(struct delivery *delivery, struct store *store, const struct maildrop_place *place)
+{
+	char above[PATH_MAX];
+	const char *slash = strrchr(place->path, '/');
+	size_t len = slash == NULL ? 0 : (size_t)(slash - place->path);
+	if (len >= sizeof(above))
+		return MAILDROP_PERM;
+	memcpy(above, place->path, len);
+	above[len] = 0;
+	int dir = make_path(store->root, above);
+	if (dir < 0) {
+		store_note(store, "%s: cannot deliver: %s", place->path, strerror(errno));
+		return beneath_error(errno) == MAILDROP_PERM ? MAILDROP_PERM : MAILDROP_TEMP;
+	}
+	close(dir);
+	return mbox_delivery_begin(store, place, &delivery->mbox);
+}
+
 int delivery_begin(struct store *store, const struct maildrop_place *place, struct delivery **delivery_r)
 {
 	*delivery_r = NULL;
-	if (place->format != MAILDROP_MAILDIR)
-		return MAILDROP_PERM;
 	struct delivery *delivery = malloc(sizeof(*delivery));
 	if (delivery == NULL)
 		return MAILDROP_TEMP;
+	delivery->mbox = NULL;
 	delivery->tmp = delivery->new = delivery->fd = -1;
 	delivery->len = 0;
 	delivery->failed = false;
+	if (place->format == MAILDROP_MBOX) {
+		int rc = begin_mbox(delivery, store, place);
+		if (rc != MAILDROP_OK)
+			delivery_abort(&delivery);
+		*delivery_r = delivery;
+		return rc;
+	}
 	if (begin(delivery, store->root, place->path) != 0) {
 		int error = errno;
 		store_note(store, "%s: cannot deliver: %s", place->path, strerror(error));
@@ -178,6 +205,8 @@ static void write_out(struct delivery *delivery, const uint8_t *p, size_t len)
 int delivery_write(struct delivery *delivery, const void *buf, size_t len)
 {
 	const uint8_t *p = buf;
+	if (delivery->mbox != NULL)
+		return mbox_delivery_write(delivery->mbox, buf, len);
 	if (len == 0)
 		return delivery->failed ? MAILDROP_TEMP : MAILDROP_OK;
 	if (len > BUFFER_OCTETS - delivery->len) {
@@ -226,7 +255,7 @@ static void close_fd(int fd)
 
 int delivery_commit(struct delivery **delivery)
 {
-	int rc = commit(*delivery);
+	int rc = (*delivery)->mbox != NULL ? mbox_delivery_commit(&(*delivery)->mbox) : commit(*delivery);
 	int error = errno;
 	delivery_abort(delivery);
 	errno = error;
@@ -239,6 +268,7 @@ void delivery_abort(struct delivery **delivery)
 	*delivery = NULL;
 	if (gone == NULL)
 		return;
+	mbox_delivery_abort(&gone->mbox);
 	/* After a commit there is nothing under this name in tmp/ any more. */
 	if (gone->fd >= 0)
 		unlinkat(gone->tmp, gone->name, 0);

@@ -2,6 +2,7 @@
 #include "mailbox.h"
 
 #include "maildir.h"
+#include "mbox.h"
 
 #define NOTES_COUNT 8u
 
@@ -12,7 +13,7 @@ int mailbox_open(const struct store *store, const struct maildrop_place *place, 
 	case MAILDROP_MAILDIR:
 		return maildir_open(store, place->path, mailbox_r);
 	case MAILDROP_MBOX:
-		break;
+		return mbox_open(store, place, mailbox_r);
 	}
 	return MAILDROP_PERM;
 }

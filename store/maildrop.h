@@ -39,6 +39,10 @@ enum maildrop_err {
 /* What the store wants told; it has no log of its own. text is printable ASCII, valid in the call only. */
 typedef void maildrop_note_fn(void *arg, const char *text);
 
+/* Locks of mbox files. */
+enum spool_lock { SPOOL_LOCK_NONE = 0, SPOOL_LOCK_FCNTL, SPOOL_LOCK_DOTLOCK, SPOOL_LOCK_FLOCK };
+enum { SPOOL_LOCKS_COUNT = 3 };
+
 struct store_config {
 	int mail_root;         /* directory descriptor; the store duplicates it */
 	const char *index_dir; /* path, as this process sees it, of an existing directory of our own;
@@ -46,6 +50,7 @@ struct store_config {
 	bool index_of_one;     /* it is one user's alone: a small one will do, everybody's is in many parts */
 	int homes; /* directory descriptor, duplicated: where formats whose mail lies in no directory of its
 		      own keep what we keep beside it, USER/ each; -1: nowhere */
+	enum spool_lock spool_locks[SPOOL_LOCKS_COUNT]; /* taken in this order; none: fcntl, then dotlock */
 	const char *boot_id; /* names this boot of the machine; NULL: /proc/sys/kernel/random/boot_id is read,
 				and where that cannot be the index syncs its commits */
 	size_t index_map_octets; /* first size of an environment's map, which grows; 0: a default */
@@ -168,7 +173,9 @@ int maildrop_adopt(
 
 /*
  * Delivery: begin, write in pieces, then commit or abort. The message is in new/ and safe on disk
- * (file and directory synced) when commit returns 0. A Maildir is created when missing.
+ * (file and directory synced) when commit returns 0. A Maildir is created when missing. An mbox is, too;
+ * there the message is appended under the mbox's locks, its envelope sender taken from a Return-Path that is
+ * its first line.
  */
 struct delivery;
 int delivery_begin(

@@ -126,6 +126,17 @@ size_t mbox_from_empty(const char *text, size_t len)
 	return len >= 2 && text[0] == '\r' && text[1] == '\n' ? 2 : 0;
 }
 
+size_t mbox_from_gap(const char *last, size_t len)
+{
+	if (len == 0)
+		return 0;
+	if (last[len - 1] != '\n')
+		return 2;
+	bool empty = len == 1 || last[len - 2] == '\n' ||
+		     (last[len - 2] == '\r' && (len == 2 || last[len - 3] == '\n'));
+	return empty ? 0 : 1;
+}
+
 bool mbox_from_field(const char *text, size_t len, size_t *name_len_r)
 {
 	size_t n = 0;

@@ -34,6 +34,10 @@ size_t mbox_from_empty(const char *text, size_t len);
 /* Whether a header field begins at text: a name and a colon. Sets the length of the name. */
 bool mbox_from_field(const char *text, size_t len, size_t *name_len_r);
 
+/* How many line feeds are missing behind the last octets of a file, of which len (at most 3) are here, before
+ * the next message may begin. */
+size_t mbox_from_gap(const char *last, size_t len);
+
 /* Writes a line for sender, cleaned of what does not belong there (empty: MAILER-DAEMON), and UTC. line_r has
  * MBOX_FROM_OCTETS. Returns its length with its LF. */
 size_t mbox_from_write(const char *sender, size_t len, time_t when, char *line_r);

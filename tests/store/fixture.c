@@ -33,7 +33,7 @@ void fixture_reopen(struct fixture *fixture, size_t map_octets)
 	snprintf(index_dir, sizeof(index_dir), "%s/index", fixture->dir);
 	store_close(&fixture->store);
 	struct store_config config = {.mail_root = fixture->root,
-	    .homes = -1,
+	    .homes = fixture->homes,
 	    .index_dir = fixture->indexed ? index_dir : NULL,
 	    .index_map_octets = map_octets,
 	    .boot_id = fixture->boot_id,
@@ -51,7 +51,9 @@ static int setup(void **state, bool indexed)
 	int dir = open(fixture->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(dir >= 0 && mkdirat(dir, "root", 0700) == 0 && mkdirat(dir, "index", 0700) == 0);
 	fixture->root = openat(dir, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_true(fixture->root >= 0);
+	assert_true(fixture->root >= 0 && mkdirat(dir, "homes", 0700) == 0);
+	fixture->homes = openat(dir, "homes", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fixture->homes >= 0);
 	close(dir);
 	fixture->indexed = indexed;
 	faults = (struct faults){.clock_secs = 10};
@@ -88,6 +90,7 @@ int fixture_teardown(void **state)
 	struct fixture *fixture = *state;
 	store_close(&fixture->store);
 	close(fixture->root);
+	close(fixture->homes);
 	fixture_remove(fixture->dir);
 	free(fixture);
 	return 0;

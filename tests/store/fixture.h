@@ -17,8 +17,8 @@
 #include "store/maildrop.h"
 
 struct fixture {
-	char dir[64]; /* holds root/ and index/ */
-	int root;
+	char dir[64]; /* holds root/, homes/ and index/ */
+	int root, homes;
 	struct store *store;
 	bool indexed;
 	const char *boot_id; /* for the next fixture_reopen */
