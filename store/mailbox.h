@@ -59,6 +59,8 @@ struct mailbox_ops {
 	 */
 	int (*fetch)(
 	    struct mailbox *mailbox, const struct record *record, struct maildrop_message *message_r);
+	/* As maildrop_arrived; MAILDROP_GONE: it is not where the record says. NULL: nobody can tell. */
+	int (*arrived)(struct mailbox *mailbox, const struct record *record, int64_t *secs_r);
 	/*
 	 * Removes the message if it is there exactly as the record says; or notes it, for finish to do.
 	 * MAILDROP_GONE: it is not. MAILDROP_TEMP, _PERM with errno: it is still there.

@@ -148,6 +148,7 @@ static const struct mailbox_ops ops = {
     .length = maildir_length,
     .measure = maildir_measure,
     .fetch = maildir_fetch,
+    .arrived = maildir_arrived,
     .remove = maildir_remove,
     .finish = finish,
 };

@@ -24,6 +24,7 @@ int maildir_part(struct maildir *maildir, enum maildir_part part, int *fd_r);
 int maildir_length(struct mailbox *mailbox, struct record *record);
 int maildir_measure(struct mailbox *mailbox, struct record *record);
 int maildir_fetch(struct mailbox *mailbox, const struct record *record, struct maildrop_message *message_r);
+int maildir_arrived(struct mailbox *mailbox, const struct record *record, int64_t *secs_r);
 int maildir_remove(struct mailbox *mailbox, const struct record *record);
 
 #endif

@@ -140,6 +140,13 @@ struct maildrop_message {
 int maildrop_fetch(struct maildrop *maildrop, uint32_t idx, struct maildrop_message *message_r);
 
 /*
+ * When a message came, in seconds since the epoch, or later: for a Maildir the later of the time in its
+ * file's name and the file's own, as they are now. MAILDROP_GONE, _RANGE, _TEMP; _PERM: this format does not
+ * tell.
+ */
+int maildrop_arrived(struct maildrop *maildrop, uint32_t idx, int64_t *secs_r);
+
+/*
  * QUIT: removes exactly the messages whose bit is set (bit idx % 8 of marks[idx / 8], least significant
  * first), syncs the directories, then lets the index follow. Ends what the maildrop may do: only
  * maildrop_close comes after. MAILDROP_TEMP: *left_r of them are still there, or may come back after a power

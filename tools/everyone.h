@@ -24,4 +24,10 @@ struct everyone {
 
 /* Beneath root, an open mail_root. 0, or what fn said. */
 int everyone_walk(const struct everyone *everyone, int root);
+/*
+ * For mail_users = system: the accounts that have mail, of those that the name service lists and those that
+ * have logged in here; each once, by name. As root, who for each becomes that account in a process of its own
+ * to look whether there is a maildrop. As above; -1: no memory.
+ */
+int everyone_accounts(const struct everyone *everyone);
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "tools/expire.h"
 #include "tools/map.h"
 #include "tools/user.h"
 
@@ -21,6 +22,7 @@ static const struct noun {
 } nouns[] = {
     {"user", user_main, user_usage},
     {"map", map_main, map_usage},
+    {"expire", expire_main, expire_usage},
 };
 
 #define NOUNS_COUNT (sizeof(nouns) / sizeof(nouns[0]))

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """What a site asks of its users: how often they may log in, and how long their mail is kept (RFC 2449)."""
+import os
 import socket
 import time
 
@@ -332,4 +333,136 @@ def other_class():
     assert server.stored("month0") == [TWO[0]]
 
 
-harness.main(server, shared)
+# --- kpopctl expire -----------------------------------------------------------------------------
+
+DAY = 86400
+NOW = int(time.time())
+
+
+def expire(where, *arguments, status=0):
+    result = harness.run(harness.BUILD / "kpopctl", "-c", where.conf, "expire", *arguments, check=False)
+    text = result.stdout.decode()
+    assert result.returncode == status, (result.returncode, text)
+    return text
+
+
+def aged(where, user, name_days, file_days, message=MAIL, part="new", suffix=""):
+    """A message whose name and whose file are so old."""
+    aged.count += 1
+    path = where.deliver(user, message, f"{NOW - int(name_days * DAY)}.M{aged.count}P7.localhost{suffix}")
+    if part == "cur":
+        path = path.rename(path.parent.parent / "cur" / path.name)
+    os.utime(path, (NOW, NOW - int(file_days * DAY)))
+    return path
+
+
+aged.count = 0
+old = harness.Server(realm, users=1, expire_days=30, **{"class": {
+    "week": {"users": ["week*"], "expire_days": 7}, "never": {"users": ["never*"], "expire_days": "never"},
+    "zero": {"users": ["zero*"], "expire_days": 0}}})
+for account in ("week0", "week1", "never0", "zero0", "month0", "month1", "slow0"):
+    old.add_user(account)
+
+AGES = (
+    ("old by name and file", 31, 31, False), ("young by name", 29, 40, True), ("young by its file", 40, 29, True),
+    ("young", 1, 1, True), ("on the day", 30 - 0.01, 30 - 0.01, True), ("of a time to come", -400, 40, True),
+    ("copied here lately", 4000, 0, True),
+)
+for sentence, name_days, file_days, stays in AGES:
+    @row(f"expire: a message {sentence} {'stays' if stays else 'goes'}", name_days, file_days, stays)
+    def age(by_name, by_file, kept):
+        path = aged(old, "month0", by_name, by_file)
+        text = expire(old, "month0")
+        assert path.exists() == kept, text
+        assert ("removed 0 of" in text) == kept, text
+        with_mail(old, "month0")
+
+
+@row("expire: names without a time go by their file's; in new/, in cur/, with flags, and what is none stays")
+def names():
+    maildir = old.maildir("month1")
+    gone = [aged(old, "month1", 31, 31), aged(old, "month1", 31, 31, part="cur"), aged(old, "month1", 31, 31, suffix=":2,FS")]
+    odd = old.deliver("month1", MAIL, "letter")
+    os.utime(odd, (NOW, NOW - 31 * DAY))
+    fresh = old.deliver("month1", MAIL, "note")
+    hidden = maildir / "new" / ".old"
+    hidden.write_bytes(MAIL)
+    unfinished = maildir / "tmp" / "1.unfinished"
+    unfinished.write_bytes(MAIL)
+    for path in (hidden, unfinished):
+        os.utime(path, (1, 1))
+    assert "removed 4 of 5 messages (" in expire(old, "month1")
+    assert not any(path.exists() for path in (*gone, odd))
+    assert fresh.exists() and hidden.exists() and unfinished.exists()
+
+
+@row("expire: everybody's mail by what holds for each; those in use are left and the status tells; --dry-run removes nothing")
+def everybody():
+    paths = {(user, days): aged(old, user, days, days) for user in ("week0", "week1", "never0", "zero0", "month0", "slow0")
+             for days in (1, 8, 31)}
+    busy = old.logged_in("week1")
+    assert busy.stat()[0] == 3
+    for dry in ("-n", "--dry-run"):
+        text = expire(old, dry, status=75)
+        assert all(path.exists() for path in paths.values()), text
+        assert "week0: would remove 2 of 3 messages" in text and text.splitlines()[-1].startswith("would remove 4 messages"), text
+    text = expire(old, status=75)
+    assert "week1: in use" in text and "never0" not in text and "zero0" not in text, text
+    assert "; 1 users in use, 0 messages not removed" in text, text
+    there = {key for key, path in paths.items() if path.exists()}
+    assert {key for key in paths if key not in there} == {("week0", 8), ("week0", 31), ("month0", 31), ("slow0", 31)}, there
+    assert busy.stat()[0] == 3
+    busy.raw_message("RETR 3")
+    busy.quit()
+    text = expire(old)
+    assert not paths["week1", 8].exists() and not paths["week1", 31].exists() and paths["week1", 1].exists(), text
+    with old.logged_in("week0") as client:
+        assert client.stat()[0] == 1
+        client.quit()
+
+
+@row("expire: those named get an answer in any case; a name that is none, and a user without mail")
+def named():
+    text = expire(old, "never0", "zero0", "week0")
+    assert "never0: mail is kept for ever" in text and "zero0: mail goes when it was fetched" in text, text
+    assert "week0: removed 0 of 1 messages" in text, text
+    text = expire(old, "../x", "week0", status=1)
+    assert "../x cannot be a user's name" in text and "week0: removed 0" in text, text
+    assert "stranger: removed 0 of 0 messages" in expire(old, "stranger")
+    expire(old, "-x", status=64)
+
+
+@row("expire: UIDLs of what stays are as before, and no tool makes a login wait")
+def uidls():
+    for days in (40, 20, 35, 10, 5):
+        aged(old, "month1", days, days)
+    def listing():
+        with old.logged_in("month1") as client:
+            lines = [line.split()[1] for line in client.listing("UIDL")]
+            client.quit()
+            return lines
+    before = listing()
+    assert "removed 2 of" in expire(old, "month1")
+    assert [uidl for uidl in before if uidl in listing()] == listing() and len(listing()) == len(before) - 2
+
+
+if ROOT:
+    @row("expire: as root it acts as the mail's owner, whatever lies there")
+    def owner():
+        path = aged(old, "month0", 31, 31)
+        target = old.dir / "target"
+        target.write_bytes(MAIL)
+        os.utime(target, (1, 1))
+        (old.maildir("month0") / "new" / "1.link").symlink_to(target)
+        (old.mail_root / "linked").symlink_to(old.dir)
+        expire(old)
+        assert not path.exists() and target.exists()
+        path = aged(old, "month0", 31, 31)
+        if harness.run("chattr", "+a", path.parent, check=False).returncode != 0:
+            return  # not on this file system
+        text = expire(old, status=1)
+        assert path.exists() and "month0: 1 messages could not be removed" in text, text
+        harness.run("chattr", "-a", path.parent)
+
+
+harness.main(server, shared, old)
