@@ -72,7 +72,10 @@ class Filesystem:
             self.note(WRITTEN if node == DISK else MARKED, offset, bytes(data))
             return struct.pack("=2I", size, 0)
         if opcode == FSYNC:
-            self.note(FLUSHED)
+            if node == MARKS:
+                self.log.flush()
+            else:
+                self.note(FLUSHED)
             return b""
         if opcode == STATFS:
             return struct.pack("=5Q4I24x", 1 << 20, 1 << 20, 1 << 20, 10, 10, 4096, 255, 4096, 0)
@@ -153,9 +156,11 @@ class Disk:
 
     def end(self):
         """Power off: what is mounted must have been unmounted; the log is whole afterwards."""
-        os.close(self.marks)
-        subprocess.run(["umount", self.front], check=True)
-        os.waitpid(self.server, 0)
+        if self.server:
+            os.close(self.marks)
+            subprocess.run(["umount", "-l", self.front], check=True)
+            os.waitpid(self.server, 0)
+        self.server = None
 
     def records(self):
         """The log: (kind, offset, octets)."""
@@ -163,6 +168,13 @@ class Disk:
             while head := log.read(RECORD.size):
                 kind, offset, size = RECORD.unpack(head)
                 yield kind, offset, log.read(size)
+
+
+def attach(kind, image, where):
+    """Mounts a disk as it was found; what the kernel remembers of another one of the same name is not asked."""
+    if kind == "btrfs":
+        subprocess.run(["btrfs", "device", "scan", "--forget"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(["mount", "-o", "loop", image, where], check=True)
 
 
 def copy(source, target):

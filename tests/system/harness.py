@@ -189,7 +189,7 @@ class Server:
 
     def __init__(self, realm, users=8, start=True, disk=None, ports=("pop3", "pop3s", "kpop"), listener="",
                  host="127.0.0.1", sections="", wrapper=(), **options):
-        """disk: the size of a file system of its own, as mount(8) takes it; needs root. ports: the listeners;
+        """disk: the size of a file system of its own, as mount(8) takes it, or a function that mounts one; needs root. ports: the listeners;
         listener: more keys for each of them, as they stand in the file; host: where to ask whether it serves;
         sections: more of the file, as it stands; wrapper: a command that becomes kpopd."""
         Server.count += 1
@@ -197,8 +197,11 @@ class Server:
         self.wrapper = wrapper
         self.dir = WORK / f"server{Server.count}"
         self.dir.mkdir()
-        if disk:
+        if callable(disk):
+            disk(self.dir)
+        elif disk:
             run("mount", "-t", "tmpfs", "-o", f"size={disk},mode=755", "kpopd-test", self.dir)
+        if disk:
             atexit.register(run, "umount", "-l", self.dir, check=False)
         self.ports, self.listener, self.host, self.sections = ports, listener, host, sections
         self.mail_root, self.state_dir = self.dir / "mail", self.dir / "state"
