@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -24,10 +25,12 @@
 #define BUFFER_OCTETS 65536u
 
 struct delivery {
-	struct mbox_delivery *mbox; /* NULL: into a Maildir */
-	int tmp, new;               /* directories */
-	int fd;                     /* -1: ended */
-	char name[MAILDROP_UIDL_OCTETS + 1];
+	struct mbox_delivery *mbox;                /* NULL: into a Maildir */
+	int tmp, new;                              /* directories */
+	int fd;                                    /* -1: ended */
+	char name[MAILDROP_UIDL_OCTETS + 1];       /* under tmp/ */
+	char final[MAILDROP_UIDL_OCTETS + 1 + 24]; /* under new/: with its length, as Maildir++ has it */
+	uint64_t octets;
 	size_t len;
 	bool failed;
 	uint8_t buffer[BUFFER_OCTETS];
@@ -169,6 +172,7 @@ int delivery_begin(struct store *store, const struct maildrop_place *place, stru
 	delivery->mbox = NULL;
 	delivery->tmp = delivery->new = delivery->fd = -1;
 	delivery->len = 0;
+	delivery->octets = 0;
 	delivery->failed = false;
 	if (place->format == MAILDROP_MBOX) {
 		int rc = begin_mbox(delivery, store, place);
@@ -207,6 +211,7 @@ int delivery_write(struct delivery *delivery, const void *buf, size_t len)
 	const uint8_t *p = buf;
 	if (delivery->mbox != NULL)
 		return mbox_delivery_write(delivery->mbox, buf, len);
+	delivery->octets += len;
 	if (len == 0)
 		return delivery->failed ? MAILDROP_TEMP : MAILDROP_OK;
 	if (len > BUFFER_OCTETS - delivery->len) {
@@ -225,11 +230,11 @@ int delivery_write(struct delivery *delivery, const void *buf, size_t len)
 /* Never over an existing file. Some file servers know only the older way. */
 static int move_to_new(const struct delivery *delivery)
 {
-	if (renameat2(delivery->tmp, delivery->name, delivery->new, delivery->name, RENAME_NOREPLACE) == 0)
+	if (renameat2(delivery->tmp, delivery->name, delivery->new, delivery->final, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -1;
-	if (linkat(delivery->tmp, delivery->name, delivery->new, delivery->name, 0) != 0)
+	if (linkat(delivery->tmp, delivery->name, delivery->new, delivery->final, 0) != 0)
 		return -1;
 	unlinkat(delivery->tmp, delivery->name, 0);
 	return 0;
@@ -238,12 +243,14 @@ static int move_to_new(const struct delivery *delivery)
 static int commit(struct delivery *delivery)
 {
 	write_out(delivery, delivery->buffer, delivery->len);
+	/* Whoever counts need not look at the file. */
+	snprintf(delivery->final, sizeof(delivery->final), "%s,S=%" PRIu64, delivery->name, delivery->octets);
 	if (delivery->failed || fsync(delivery->fd) != 0 || move_to_new(delivery) != 0)
 		return MAILDROP_TEMP;
 	if (fsync(delivery->new) == 0)
 		return MAILDROP_OK;
 	/* Whoever gave us the message will try again: take this one back. */
-	unlinkat(delivery->new, delivery->name, 0);
+	unlinkat(delivery->new, delivery->final, 0);
 	return MAILDROP_TEMP;
 }
 

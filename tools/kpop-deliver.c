@@ -19,19 +19,25 @@
 #include <unistd.h>
 
 #include "server/config.h"
+#include "server/envelope.h"
 #include "server/identity.h"
 #include "server/names.h"
+#include "server/quota.h"
 #include "server/usermail.h"
 #include "store/maildrop.h"
 
-#define SENDER_OCTETS 512u /* RFC 5321 section 4.5.3.1.3 allows 256 */
 #define INPUT_OCTETS 65536u
 #define WHY_OCTETS 512u
 
 struct options {
 	const char *user, *config;
 	const char *sender; /* NULL: none given; without angle brackets */
-	size_t sender_len;
+	char sender_room[LMTP_ADDRESS_OCTETS + 1];
+};
+
+struct message {
+	struct delivery *delivery;
+	uint64_t octets; /* so far */
 };
 
 static int usage(void)
@@ -46,15 +52,6 @@ static int complain(int status, const char *what, const char *why)
 	return status;
 }
 
-/* It goes into a header field: whatever could end the line stays out. */
-static bool sender_valid(const char *sender, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)sender[i] < 0x20 || sender[i] == 0x7f)
-			return false;
-	return len <= SENDER_OCTETS;
-}
-
 static bool set_sender(struct options *options, const char *sender)
 {
 	size_t len = strlen(sender);
@@ -62,9 +59,12 @@ static bool set_sender(struct options *options, const char *sender)
 		sender++;
 		len -= 2;
 	}
-	options->sender = sender;
-	options->sender_len = len;
-	return sender_valid(sender, len);
+	if (!envelope_address_valid(sender, len))
+		return false;
+	memcpy(options->sender_room, sender, len);
+	options->sender_room[len] = '\0';
+	options->sender = options->sender_room;
+	return true;
 }
 
 static int read_options(int argc, char **argv, struct options *options_r)
@@ -126,16 +126,17 @@ static ssize_t read_begin(uint8_t *buf, size_t size)
 	return (ssize_t)len;
 }
 
-static bool write_header(struct delivery *delivery, const struct options *options, bool crlf)
+/* Adds to a delivery, and counts. */
+static bool write_some(struct message *message, const void *octets, size_t len)
 {
-	char text[SENDER_OCTETS + LIMIT_USER_OCTETS + 64];
-	const char *end = crlf ? "\r\n" : "\n";
-	int len = 0;
-	if (options->sender != NULL)
-		len = snprintf(text, sizeof(text), "Return-Path: <%.*s>%s", (int)options->sender_len,
-		    options->sender, end);
-	len += snprintf(text + len, sizeof(text) - (size_t)len, "Delivered-To: %s%s", options->user, end);
-	return delivery_write(delivery, text, (size_t)len) == MAILDROP_OK;
+	message->octets += len;
+	return delivery_write(message->delivery, octets, len) == MAILDROP_OK;
+}
+
+static bool write_header(struct message *message, const struct options *options, bool crlf)
+{
+	char fields[ENVELOPE_FIELDS_OCTETS];
+	return write_some(message, fields, envelope_fields(options->sender, options->user, crlf, fields));
 }
 
 /* Drops the separator line of the mbox format, which some senders put first. */
@@ -150,7 +151,7 @@ static size_t skip_from_line(const uint8_t *buf, size_t len, bool *within_r)
 	return lf == NULL ? len : (size_t)(lf - buf) + 1;
 }
 
-static int copy_message(struct delivery *delivery, const struct options *options)
+static int copy_message(struct message *message, const struct options *options)
 {
 	static uint8_t buf[INPUT_OCTETS];
 	ssize_t got = read_begin(buf, sizeof(buf));
@@ -159,10 +160,10 @@ static int copy_message(struct delivery *delivery, const struct options *options
 	bool within;
 	size_t from = skip_from_line(buf, (size_t)got, &within);
 	const uint8_t *lf = memchr(buf, '\n', (size_t)got);
-	if (!write_header(delivery, options, lf != NULL && lf > buf && lf[-1] == '\r'))
+	if (!write_header(message, options, lf != NULL && lf > buf && lf[-1] == '\r'))
 		return complain(EX_TEMPFAIL, "cannot write", strerror(errno));
 	do {
-		if (delivery_write(delivery, buf + from, (size_t)got - from) != MAILDROP_OK)
+		if (!write_some(message, buf + from, (size_t)got - from))
 			return complain(EX_TEMPFAIL, "cannot write", strerror(errno));
 		got = read_some(buf, sizeof(buf));
 		if (got < 0)
@@ -180,17 +181,45 @@ static void note(void *arg, const char *text)
 		fprintf(stderr, "kpop-deliver: %s\n", text);
 }
 
-static int deliver_to(struct store *store, const struct maildrop_place *place, const struct options *options)
+/* The code comes first, where Postfix looks for one (RFC 3463 section 3.3). */
+static int over_quota(bool permanent, const char *code, const char *user, const char *why)
 {
-	struct delivery *delivery;
-	if (delivery_begin(store, place, &delivery) != MAILDROP_OK)
+	fprintf(stderr, "%c.2.%s kpop-deliver: %s: %s\n", permanent ? '5' : '4', code, user, why);
+	return permanent ? EX_NOPERM : EX_TEMPFAIL;
+}
+
+/* Asked when its length is known, and before it is anybody's. */
+static int ask_quota(const struct config *config, struct store *store, const struct maildrop_place *place,
+    const struct message *message)
+{
+	bool permanent = config->quota_full == QUOTA_FULL_PERMANENT;
+	switch (quota_ask(config, store, place, message->octets)) {
+	case QUOTA_ROOM:
+		return EX_OK;
+	case QUOTA_FULL:
+		return over_quota(permanent, "2", place->user, "over quota: there is no room for this");
+	case QUOTA_LARGE:
+		return over_quota(true, "3", place->user, "this is more than there may be in all");
+	case QUOTA_TEMP:
+		break;
+	}
+	return complain(EX_TEMPFAIL, place->user, "the mail there cannot be counted");
+}
+
+static int deliver_to(const struct config *config, struct store *store, const struct maildrop_place *place,
+    const struct options *options)
+{
+	struct message message = {.octets = 0};
+	if (delivery_begin(store, place, &message.delivery) != MAILDROP_OK)
 		return EX_TEMPFAIL;
-	int status = copy_message(delivery, options);
+	int status = copy_message(&message, options);
+	if (status == EX_OK)
+		status = ask_quota(config, store, place, &message);
 	if (status != EX_OK) {
-		delivery_abort(&delivery);
+		delivery_abort(&message.delivery);
 		return status;
 	}
-	if (delivery_commit(&delivery) != MAILDROP_OK)
+	if (delivery_commit(&message.delivery) != MAILDROP_OK)
 		return complain(EX_TEMPFAIL, place->path, strerror(errno));
 	return EX_OK;
 }
@@ -218,7 +247,7 @@ static int deliver(const struct config *config, const struct options *options)
 	if (store_open(&store, &store_config) != MAILDROP_OK)
 		return complain(EX_TEMPFAIL, config->mail_root, strerror(errno));
 	speak = true; /* that there is no index is no news */
-	status = deliver_to(store, &place, options);
+	status = deliver_to(config, store, &place, options);
 	store_close(&store);
 	usermail_close(&usermail);
 	return status;

@@ -102,6 +102,38 @@ ulimit -S -f 1000
 check 'a file that cannot grow is tried again later' 75 -d ivan
 ulimit -S -f "$limit"
 verdict 'and nothing is left behind' test -z "$(find "$dir/mail/ivan" -type f)"
+cat >> "$dir/kpopd.conf" << 'EOF'
+class small {
+    users = { 'judy', 'kim' }
+    quota_octets = 60
+}
+class few {
+    users = { 'lee' }
+    quota_messages = 1
+}
+EOF
+message 'A: b\n\n01234567890\n'
+check 'a message for which there is room' 0 -d judy
+verdict 'is delivered' holds judy 'Delivered-To: judy\nA: b\n\n01234567890\n'
+message 'A: b\n\n012345678901\n'
+check 'one for which there is none is tried again later' 75 -d judy
+verdict 'and the reason begins with a code for Postfix' grep -q '^4\.2\.2 .*judy: over quota' "$dir/out"
+verdict 'and nothing of it is left' test "$(find "$dir/mail/judy" -type f | wc -l)" = 1
+message 'A:b\n'
+check 'one that fits exactly' 0 -d judy
+check 'and none after it' 75 -d judy
+message 'A: b\n\n01234567890123456789012345678901234567890\n'
+check 'one that is larger than all there may be is sent back' 77 -d kim
+verdict 'and says why' grep -q '^5\.2\.3 .*kim: this is more' "$dir/out"
+message 'A: b\n\nx\n'
+check 'as many messages as there may be' 0 -d lee
+check 'one more' 75 -d lee
+echo 'quota_full = permanent' >> "$dir/kpopd.conf"
+check 'is sent back where the site wants that' 77 -d lee
+verdict 'with a code that says so' grep -q '^5\.2\.2 .*lee: over quota' "$dir/out"
+check 'and others have no quota' 0 -d mia
+rm "$dir/mail/lee/Maildir/new"/*
+check 'what is fetched makes room' 0 -d lee
 mv "$dir/mail" "$dir/away"
 check 'a mail root that is not mounted is tried again later' 75 -d alice
 if test "$(id -u)" = 0; then
