@@ -21,7 +21,8 @@ static int refuse(char *why_r, size_t size, const char *what)
 int ids_drop_capabilities(uint64_t keep, char *why_r, size_t size)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct kept[_LINUX_CAPABILITY_U32S_3] = {0}, now[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_data_struct kept[_LINUX_CAPABILITY_U32S_3] = {0};
+	struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3] = {0}; /* valgrind knows of one only */
 	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
 		kept[i].permitted = kept[i].effective = (uint32_t)(keep >> (32 * i));
 	/* A service manager may have given ambient ones, to bind ports. */
