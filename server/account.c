@@ -25,9 +25,11 @@ static __attribute__((format(printf, 4, 5))) int no(
 	return err;
 }
 
+/* What the entry that was looked up last points into. */
+static char room[ENTRY_OCTETS];
+
 static int look_up(const char *name, struct passwd *entry_r, char *why_r, size_t size)
 {
-	static char room[ENTRY_OCTETS];
 	struct passwd *found;
 	int error;
 	do
@@ -42,19 +44,42 @@ static int look_up(const char *name, struct passwd *entry_r, char *why_r, size_t
 }
 
 /* Our own roles' users have secrets or other people's state. */
-static int check_role(const struct config *config, uid_t uid, const char *user, char *why_r, size_t size)
+static struct {
+	bool known;
+	size_t count;
+	uid_t uids[4];
+} roles;
+
+static void know_roles(const struct config *config)
 {
-	static char room[ENTRY_OCTETS];
-	const char *const roles[] = {
+	const char *const names[] = {
 	    config->front_user, config->auth_user, config->store_user, config->checker_user};
-	for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+	_Static_assert(
+	    sizeof names / sizeof names[0] == sizeof roles.uids / sizeof roles.uids[0], "all of them");
+	if (roles.known)
+		return;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		struct passwd entry, *found = NULL;
-		if (getpwnam_r(roles[i], &entry, room, sizeof room, &found) == 0 && found != NULL &&
-		    entry.pw_uid == uid)
-			return no(why_r, size, ACCOUNT_REFUSED, "account %s is kpopd's own user %s", user,
-			    roles[i]);
+		if (getpwnam_r(names[i], &entry, room, sizeof room, &found) == 0 && found != NULL)
+			roles.uids[roles.count++] = entry.pw_uid;
 	}
-	return ACCOUNT_OK;
+	roles.known = true;
+}
+
+static bool is_role(uid_t uid)
+{
+	for (size_t i = 0; i < roles.count; i++)
+		if (roles.uids[i] == uid)
+			return true;
+	return false;
+}
+
+void account_prepare(const struct config *config)
+{
+	static gid_t groups[IDS_GROUPS_COUNT];
+	int count = IDS_GROUPS_COUNT;
+	know_roles(config);
+	(void)getgrouplist(config->store_user, 0, groups, &count);
 }
 
 static int check(
@@ -76,7 +101,9 @@ static int check(
 	if (entry->pw_dir == NULL || entry->pw_dir[0] != '/' || strlen(entry->pw_dir) >= PATH_MAX)
 		return no(why_r, size, ACCOUNT_REFUSED,
 		    "account %s has no home directory: its path must be absolute", user);
-	return check_role(config, entry->pw_uid, user, why_r, size);
+	if (is_role(entry->pw_uid))
+		return no(why_r, size, ACCOUNT_REFUSED, "account %s is one of kpopd's own users", user);
+	return ACCOUNT_OK;
 }
 
 /* Never root's, whatever the account is a member of. */
@@ -97,6 +124,7 @@ int account_find(
 		return no(why_r, size, ACCOUNT_REFUSED,
 		    "%s has a domain, so it is no account of this system; see local_domains in kpopd.conf(5)",
 		    user);
+	know_roles(config); /* before: it uses the same room */
 	int err = look_up(user, &entry, why_r, size);
 	if (err == ACCOUNT_OK)
 		err = check(config, &entry, user, why_r, size);

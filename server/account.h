@@ -30,6 +30,11 @@ enum account_err {
 };
 
 /*
+ * In a parent whose children look accounts up: what each of them would do again. A module of a name service
+ * that stays loaded costs them nothing.
+ */
+void account_prepare(const struct config *config);
+/*
  * Looks user, a canonical name (names.h), up: refuses root, uids below first_uid, nobody, the users that our
  * own roles run as, an account whose own name is another. May wait for the network. On failure why_r has one
  * line for the log.

@@ -57,6 +57,7 @@ void store_users_enter(const struct config *config)
 		role_fail("cannot enter the root directory");
 	if (sandbox_enter(&sandbox, why, sizeof why) < 0)
 		role_fail(why);
+	account_prepare(config);
 }
 
 void store_users_begin(void)
