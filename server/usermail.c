@@ -99,15 +99,16 @@ static int open_state(struct usermail *usermail)
 	const char *name = usermail->account.name;
 	struct stat st;
 	int fd = beneath_open(usermail->homes, name, O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0) {
+	if (fd < 0 && errno != EACCES && errno != ELOOP && errno != ENOTDIR) {
 		note(usermail, "his state directory", strerror(errno));
 		return -1;
 	}
-	if (fstat(fd, &st) == 0 && st.st_uid == usermail->account.ids.uid &&
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == usermail->account.ids.uid &&
 	    (st.st_mode & (S_IRWXG | S_IRWXO)) == 0)
 		return fd;
 	note(usermail, "his state directory", "it must be his alone (chown, chmod 0700), or be removed");
-	close(fd);
+	if (fd >= 0)
+		close(fd);
 	return -1;
 }
 
