@@ -8,10 +8,11 @@
 #include <unistd.h>
 
 #include "snapshot.h"
+#include "uidls.h"
 
 #define BATCH_COUNT 64u
 #define UNLINK_TRIES_COUNT 4
-#define INDEX_WAIT_MSECS 200u
+#define INDEX_COUNT 1000u /* removed from the index at a time: each may be in another page */
 
 struct expunge {
 	struct maildrop *maildrop;
@@ -22,7 +23,8 @@ struct expunge {
 	bool failed;
 	uint32_t *gone; /* UIDs of what is no longer there */
 	uint32_t gone_count;
-	uint32_t removed_count; /* of these, by us */
+	uint32_t removed_count;     /* of these, by us */
+	struct uidls_writer *lines; /* NULL: nothing to write so far */
 	struct found batch[BATCH_COUNT];
 };
 
@@ -71,6 +73,17 @@ static int remove_message(struct maildrop *maildrop, struct found *found)
 	return MAILDROP_TEMP;
 }
 
+/* Of messages that look alike the survivors keep their UIDLs, whatever becomes of the index. */
+static void write_down(struct expunge *expunge, const struct record *record)
+{
+	char uidl[MAILDROP_UIDL_OCTETS + 1];
+	struct uidls_line line = uidls_line_of(UIDLS_GONE, record, uidl);
+	if (expunge->lines == NULL)
+		expunge->lines = uidls_writer_new(expunge->maildrop->mailbox);
+	if (expunge->lines != NULL)
+		uidls_write(expunge->lines, &line);
+}
+
 static void remove_batch(struct expunge *expunge)
 {
 	for (uint32_t i = 0; i < expunge->batch_count; i++) {
@@ -79,6 +92,8 @@ static void remove_batch(struct expunge *expunge)
 		if (rc == MAILDROP_OK || rc == MAILDROP_GONE) {
 			expunge->gone[expunge->gone_count++] = found->record.uid;
 			expunge->removed_count += rc == MAILDROP_OK;
+			if (found->record.shared)
+				write_down(expunge, &found->record);
 			continue;
 		}
 		if (!expunge->failed)
@@ -99,7 +114,12 @@ static void update_index(struct expunge *expunge)
 	/* If others bring the index up to date just now, the next login finds the mailbox changed. */
 	if (lock_index_begin(lock, INDEX_WAIT_MSECS) != MAILDROP_OK)
 		return;
-	index_remove(maildrop->env, maildrop->user, expunge->gone, expunge->gone_count, lock->shared);
+	for (uint32_t from = 0; from < expunge->gone_count; from += INDEX_COUNT) {
+		uint32_t left = expunge->gone_count - from;
+		if (index_remove(maildrop->env, maildrop->user, expunge->gone + from,
+			left < INDEX_COUNT ? left : INDEX_COUNT, lock->shared) != INDEX_OK)
+			break;
+	}
 	lock_index_end(lock);
 }
 
@@ -135,6 +155,8 @@ static int run(struct expunge *expunge, uint32_t wanted, uint32_t *left_r)
 	}
 	uint32_t unsafe = finish(expunge);
 	*left_r = wanted - expunge->gone_count + unsafe;
+	if (expunge->lines != NULL)
+		uidls_writer_end(&expunge->lines);
 	/* What may still be there is for the next login to see. */
 	if (unsafe == 0)
 		update_index(expunge);

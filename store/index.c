@@ -124,6 +124,23 @@ static void drop_stale(struct index *x, unsigned number)
 		env_free(env);
 }
 
+int index_spill(const struct index *x)
+{
+	static atomic_uint number;
+	int fd = open(x->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		return fd;
+	/* Not every file system can do that. */
+	char *path;
+	if (asprintf(&path, "%s/spill-%d-%u", x->dir, (int)getpid(), atomic_fetch_add(&number, 1)) < 0)
+		return -1;
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0)
+		unlink(path);
+	free(path);
+	return fd;
+}
+
 struct index_env *index_take(struct index *x, const char *user)
 {
 	if (x == NULL)
@@ -258,28 +275,29 @@ void index_distrust(struct index_env *env)
 	env_failed(env, "read", MDB_CORRUPTED);
 }
 
-static int forget_user(MDB_txn *txn, MDB_dbi dbi, const char *user)
+/* Removes some of the user's messages. */
+static int forget(MDB_txn *txn, MDB_dbi dbi, const struct index_update *update)
 {
 	uint8_t key[RECORD_KEY_OCTETS];
-	size_t len = record_drop_key(user, key);
+	size_t len = record_key(update->user, 0, key);
+	size_t user_len = len - 4;
 	MDB_cursor *cursor;
 	int rc = mdb_cursor_open(txn, dbi, &cursor);
 	if (rc != 0)
 		return rc;
-	MDB_val k = {len, key};
+	MDB_val k;
 	MDB_val v;
-	rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
-	while (rc == 0 && k.mv_size >= len && memcmp(k.mv_data, key, len) == 0) {
-		rc = mdb_cursor_del(cursor, 0);
-		if (rc == 0)
-			rc = mdb_cursor_get(cursor, &k, &v, MDB_GET_CURRENT);
-		/* After the last item of a page the cursor stands on nothing. */
-		if (rc == EINVAL || rc == MDB_NOTFOUND) {
-			k = (MDB_val){len, key};
-			rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
-		}
+	bool more = true;
+	for (uint32_t i = 0; rc == 0 && more && i <= update->forget; i++) {
+		k = (MDB_val){len, key};
+		rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+		more = rc == 0 && of_user(&k, key, user_len);
+		if (more && i < update->forget)
+			rc = mdb_cursor_del(cursor, 0);
 	}
 	mdb_cursor_close(cursor);
+	if (update->left_r != NULL)
+		*update->left_r = more;
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -311,12 +329,17 @@ static int apply(MDB_txn *txn, MDB_dbi dbi, void *arg)
 	const struct index_update *update = arg;
 	uint8_t key[RECORD_KEY_OCTETS];
 	uint8_t value[RECORD_VALUE_OCTETS];
-	int rc = update->reset ? forget_user(txn, dbi, update->user) : 0;
+	int rc = update->forget > 0 ? forget(txn, dbi, update) : 0;
 	for (size_t i = 0; rc == 0 && i < update->gone_count; i++)
 		rc = remove_uid(txn, dbi, update, update->gone[i]);
 	for (size_t i = 0; rc == 0 && i < update->put_count; i++) {
 		MDB_val k = {record_key(update->user, update->puts[i]->uid, key), key};
-		MDB_val v = {record_encode(update->puts[i], key, k.mv_size, value), value};
+		MDB_val v;
+		if (update->only_known && (rc = mdb_get(txn, dbi, &k, &v)) != 0) {
+			rc = rc == MDB_NOTFOUND ? 0 : rc;
+			continue;
+		}
+		v = (MDB_val){record_encode(update->puts[i], key, k.mv_size, value), value};
 		rc = mdb_put(txn, dbi, &k, &v, 0);
 	}
 	return rc == 0 ? put_drop(txn, dbi, update) : rc;

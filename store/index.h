@@ -32,6 +32,10 @@ struct index;
 int index_open(struct index **index_r, const struct store *store, const struct store_config *config);
 void index_close(struct index **index);
 
+/* A new file in the index directory that has no name any more; the caller's to close. -1: there can be none.
+ */
+int index_spill(const struct index *index);
+
 /* A user's environment; opened when needed, held until released. NULL: do without. */
 struct index_env;
 struct index_env *index_take(struct index *index, const char *user);
@@ -48,11 +52,13 @@ int index_walk(struct index_env *env, const char *user, uint32_t uid, index_walk
 
 struct index_update {
 	const char *user;
-	bool reset; /* first forget everything of this user */
+	uint32_t forget; /* first forget so many of this user's messages */
+	bool *left_r;    /* whether there were more; NULL: do not care */
 	const struct drop
 	    *drop; /* NULL: the maildrop as a whole stays unknown, the next login builds it again */
 	const struct record *const *puts;
 	size_t put_count;
+	bool only_known;      /* puts replace what is there, and add nothing */
 	const uint32_t *gone; /* UIDs */
 	size_t gone_count;
 	uint32_t epoch; /* 0: gone are deleted; else they are marked as gone since then, and stay */

@@ -78,10 +78,10 @@ static int remove_one(
 		return 0;
 	if (rc != 0)
 		return rc;
-	if (drop->count == 0 || drop->octets < record.octets)
+	if (drop->state == DROP_WHOLE && (drop->count == 0 || drop->octets < record.octets))
 		return MDB_CORRUPTED;
-	drop->count--;
-	drop->octets -= record.octets;
+	drop->count -= drop->count > 0;
+	drop->octets -= drop->octets < record.octets ? drop->octets : record.octets;
 	if (!removal->mark)
 		return mdb_del(txn, dbi, &k, NULL);
 	drop->marked++;

@@ -43,7 +43,7 @@ struct mailbox_ops {
 	int (*scan)(struct mailbox *mailbox, mailbox_scan_fn *fn, void *arg);
 	/*
 	 * Reads the whole message once, and fills in octets, length, flags, inode and mtime_nsecs, unless
-	 * the scan has done so.
+	 * the scan has done so; and digest, unless its name says all about what is in it.
 	 * MAILDROP_GONE: it is not there, or is none, and must be left out for now (that was noted).
 	 * MAILDROP_TEMP: trouble of our own, such as no descriptors.
 	 */

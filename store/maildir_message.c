@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "beneath.h"
+#include "digest.h"
 #include "maildir_private.h"
 #include "wire.h"
 
@@ -72,8 +73,8 @@ static void count_zeros(struct wire_count *count, uint64_t len)
 }
 
 /*
- * Reads the whole file and fills in length, octets, flags, inode and time. false: it changed meanwhile, or
- * cannot be read.
+ * Reads the whole file and fills in length, octets, digest, flags, inode and time. false: it changed
+ * meanwhile, or cannot be read.
  */
 static bool read_whole(int fd, const struct stat *st, struct record *record)
 {
@@ -81,9 +82,11 @@ static bool read_whole(int fd, const struct stat *st, struct record *record)
 	uint64_t length = (uint64_t)st->st_size;
 	uint64_t seen = 0;
 	struct wire_count count = {0};
+	struct digest digest = {0};
 	while (seen < length) {
 		uint64_t hole = hole_at(fd, st, seen);
 		count_zeros(&count, hole);
+		digest_add_zeros(&digest, hole);
 		seen += hole;
 		size_t want = length - seen < sizeof(buf) ? (size_t)(length - seen) : sizeof(buf);
 		if (want == 0)
@@ -95,10 +98,12 @@ static bool read_whole(int fd, const struct stat *st, struct record *record)
 		if (got <= 0)
 			return false;
 		wire_count_add(&count, buf, (size_t)got);
+		digest_add(&digest, buf, (size_t)got);
 		seen += (uint64_t)got;
 	}
 	unsigned flags;
 	record->octets = wire_count_done(&count, &flags);
+	digest_done(&digest, record->digest);
 	record->length = length;
 	record->flags = (uint8_t)flags;
 	record->inode = st->st_ino;
@@ -132,7 +137,8 @@ static bool as_announced(const struct record *record, int fd, const struct stat 
 	if (st->st_ino == record->inode && beneath_nsecs(st->st_mtim) == record->mtime_nsecs)
 		return true;
 	struct record now = *record;
-	return read_whole(fd, st, &now) && now.octets == record->octets && now.flags == record->flags;
+	return read_whole(fd, st, &now) && now.octets == record->octets &&
+	       memcmp(now.digest, record->digest, sizeof(now.digest)) == 0;
 }
 
 int maildir_fetch(struct mailbox *mailbox, const struct record *record, struct maildrop_message *message_r)

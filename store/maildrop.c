@@ -139,7 +139,6 @@ void maildrop_close(struct maildrop **maildrop)
 		return;
 	index_release(&gone->env);
 	table_clear(&gone->table);
-	table_clear(&gone->names);
 	free(gone->uids);
 	lock_drop(&gone->lock);
 	mailbox_close(&gone->mailbox);
@@ -204,7 +203,7 @@ int maildrop_fetch(struct maildrop *maildrop, uint32_t idx, struct maildrop_mess
 	for (int tries = 0; tries < OPEN_TRIES_COUNT; tries++) {
 		rc = mailbox->ops->fetch(mailbox, &found.record, message_r);
 		if (rc == MAILDROP_TEMP)
-			snapshot_forget(maildrop);
+			snapshot_doubt(maildrop, found.record.uid);
 		if (rc != MAILDROP_GONE)
 			return rc;
 		/* Another program may have renamed it. */

@@ -12,7 +12,8 @@
 /* The octets of the two kinds of value, in host order: an index never leaves its host. */
 struct drop_octets {
 	uint64_t check;
-	uint32_t format, next_uid, count, trusted, epoch, marked;
+	uint32_t format, next_uid, count, epoch, marked;
+	uint16_t trusted, state;
 	uint64_t generation, octets;
 	struct part_state parts[MAILBOX_PARTS];
 };
@@ -21,10 +22,14 @@ struct record_octets {
 	uint64_t octets, length, inode, offset;
 	int64_t mtime_nsecs;
 	uint8_t flags, part, name_len, uidl_len;
-	uint32_t format, gone, reserved;
+	uint32_t gone;
+	uint16_t format;
+	uint8_t shared, stale;
+	uint32_t spare;
+	uint8_t digest[CONTENT_DIGEST_OCTETS];
 };
 _Static_assert(sizeof(struct drop_octets) == 128, "no padding");
-_Static_assert(sizeof(struct record_octets) == 64, "no padding");
+_Static_assert(sizeof(struct record_octets) == 80, "no padding");
 _Static_assert(sizeof(struct drop_octets) <= RECORD_VALUE_OCTETS, "room for either");
 _Static_assert(
     sizeof(struct record_octets) <= RECORD_VALUE_OCTETS - RECORD_NAME_OCTETS - MAILDROP_UIDL_OCTETS,
@@ -88,6 +93,7 @@ size_t record_encode_drop(const struct drop *drop, const uint8_t *key, size_t ke
 	    .next_uid = drop->next_uid,
 	    .count = drop->count,
 	    .trusted = drop->trusted,
+	    .state = (uint16_t)drop->state,
 	    .epoch = drop->epoch,
 	    .marked = drop->marked,
 	    .generation = drop->generation,
@@ -106,14 +112,16 @@ bool record_decode_drop(
 	if (len != sizeof(octets) || !sealed(key, key_len, value, len))
 		return false;
 	memcpy(&octets, value, sizeof(octets));
-	if (octets.format != FORMAT || octets.trusted > 1 || octets.count > MAILDROP_MESSAGES_COUNT ||
-	    octets.count >= octets.next_uid)
+	if (octets.format != FORMAT || octets.trusted > 1 || octets.state > DROP_FORGOTTEN ||
+	    octets.count > MAILDROP_MESSAGES_COUNT || octets.next_uid == 0 ||
+	    (octets.state == DROP_WHOLE && octets.count >= octets.next_uid))
 		return false;
 	*drop_r = (struct drop){
 	    .generation = octets.generation,
 	    .octets = octets.octets,
 	    .next_uid = octets.next_uid,
 	    .count = octets.count,
+	    .state = (enum drop_state)octets.state,
 	    .trusted = octets.trusted != 0,
 	    .epoch = octets.epoch,
 	    .marked = octets.marked,
@@ -134,10 +142,13 @@ size_t record_encode(const struct record *record, const uint8_t *key, size_t key
 	    .part = record->part,
 	    .name_len = record->name_len,
 	    .uidl_len = record->uidl_len,
+	    .shared = record->shared,
+	    .stale = record->stale,
 	    .format = FORMAT,
 	    .gone = record->gone,
 	};
 	size_t len = sizeof(octets);
+	memcpy(octets.digest, record->digest, sizeof(octets.digest));
 	memcpy(value_r, &octets, len);
 	memcpy(value_r + len, record->name, record->name_len);
 	len += record->name_len;
@@ -170,7 +181,8 @@ bool record_decode(struct record *record_r, const uint8_t *key, size_t key_len, 
 	if (len < sizeof(octets) || key_len < 5 || !sealed(key, key_len, value, len))
 		return false;
 	memcpy(&octets, value, sizeof(octets));
-	if (octets.format != FORMAT || len != sizeof(octets) + octets.name_len + octets.uidl_len)
+	if (octets.format != FORMAT || octets.shared > 1 || octets.stale > 1 ||
+	    len != sizeof(octets) + octets.name_len + octets.uidl_len)
 		return false;
 	const char *text = (const char *)value + sizeof(octets);
 	const uint8_t *uid = key + key_len - 4;
@@ -184,13 +196,27 @@ bool record_decode(struct record *record_r, const uint8_t *key, size_t key_len, 
 	    .uidl = text + octets.name_len,
 	    .uid = (uint32_t)uid[0] << 24 | (uint32_t)uid[1] << 16 | (uint32_t)uid[2] << 8 | uid[3],
 	    .gone = octets.gone,
+	    .shared = octets.shared != 0,
+	    .stale = octets.stale != 0,
 	    .flags = octets.flags,
 	    .part = octets.part,
 	    .name_len = octets.name_len,
 	    .unique_len = (uint8_t)uidl_unique_len(text, octets.name_len),
 	    .uidl_len = octets.uidl_len,
 	};
+	memcpy(record_r->digest, octets.digest, sizeof(octets.digest));
 	return sensible(record_r);
+}
+
+bool record_same_place(const struct record *a, const struct record *b)
+{
+	return a->part == b->part && a->offset == b->offset && a->name_len == b->name_len &&
+	       memcmp(a->name, b->name, a->name_len) == 0;
+}
+
+bool record_same_content(const struct record *a, const struct record *b)
+{
+	return a->length == b->length && memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
 }
 
 void record_uidl(const struct record *record, char *uidl_r)

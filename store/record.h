@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "digest.h"
 #include "maildrop.h"
 
 /* The places within a mailbox: a Maildir's directories; an mbox has only the first. */
@@ -26,6 +27,14 @@ struct part_state {
 	uint64_t length; /* of a file; 0 for a directory */
 };
 
+/* What the records in the index are worth. */
+enum drop_state {
+	DROP_WHOLE = 0,  /* they are the maildrop, count and octets are theirs */
+	DROP_UNFINISHED, /* each is good, but some may be missing or too many; count and octets mean nothing
+			  */
+	DROP_FORGOTTEN,  /* they are of an earlier generation, and on their way out */
+};
+
 /* What is known of a maildrop as a whole. */
 struct drop {
 	uint64_t generation; /* a new number for each time the UIDs begin again */
@@ -34,7 +43,8 @@ struct drop {
 	uint32_t count;
 	uint32_t epoch;  /* rises whenever records are marked as gone */
 	uint32_t marked; /* such records; count and octets are without them */
-	bool trusted;    /* equal states mean that nothing has changed */
+	enum drop_state state;
+	bool trusted; /* equal states mean that nothing has changed */
 	struct part_state parts[MAILBOX_PARTS];
 };
 
@@ -46,9 +56,12 @@ struct record {
 	const char *name; /* not NUL-terminated; lives as long as the place it came from */
 	const char *uidl;
 	uint32_t uid;
-	uint32_t gone;      /* 0, or the epoch since when it is: kept for sessions that began before */
-	uint8_t flags;      /* WIRE_ */
-	uint8_t part;       /* below MAILBOX_PARTS */
+	uint32_t gone; /* 0, or the epoch since when it is: kept for sessions that began before */
+	uint8_t digest[CONTENT_DIGEST_OCTETS]; /* of the content */
+	bool shared;   /* its name alone does not tell it from others; kpopd.uidl tells which UIDL it has */
+	bool stale;    /* it may have changed: to be measured anew */
+	uint8_t flags; /* WIRE_ */
+	uint8_t part;  /* below MAILBOX_PARTS */
 	uint8_t name_len;   /* a file name has 1 to 255 octets */
 	uint8_t unique_len; /* the name's unique part, as uidl.h says */
 	uint8_t uidl_len;   /* 0: the UIDL is the unique part of the name */
@@ -57,7 +70,7 @@ struct record {
 #define RECORD_USER_OCTETS 255u
 #define RECORD_NAME_OCTETS 255u
 #define RECORD_KEY_OCTETS (RECORD_USER_OCTETS + 1u + 4u)
-#define RECORD_VALUE_OCTETS (64u + RECORD_NAME_OCTETS + MAILDROP_UIDL_OCTETS)
+#define RECORD_VALUE_OCTETS (80u + RECORD_NAME_OCTETS + MAILDROP_UIDL_OCTETS)
 
 /* Keys; key_r has RECORD_KEY_OCTETS. Return the length. uid 0 gives the first place of a message. */
 size_t record_drop_key(const char *user, uint8_t *key_r);
@@ -72,6 +85,10 @@ bool record_decode_drop(
     struct drop *drop_r, const uint8_t *key, size_t key_len, const void *value, size_t len);
 bool record_decode(
     struct record *record_r, const uint8_t *key, size_t key_len, const void *value, size_t len);
+
+/* Whether both lie at the same place of the mailbox, under the same name. */
+bool record_same_place(const struct record *a, const struct record *b);
+bool record_same_content(const struct record *a, const struct record *b);
 
 /* The UIDL; uidl_r has MAILDROP_UIDL_OCTETS + 1. */
 void record_uidl(const struct record *record, char *uidl_r);

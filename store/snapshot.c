@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sync.h"
+
 /* So many records more than needed are rather read than all of them. */
 #define SKIP_COUNT 64u
 
@@ -115,50 +117,122 @@ int snapshot_get(struct maildrop *maildrop, uint32_t idx, struct found *found_r)
 	return snapshot_walk(maildrop, idx, take_one, found_r);
 }
 
-/* Takes the new name of a message from what was scanned; false: nothing new there. */
-static bool rename_found(struct maildrop *maildrop, struct found *found)
+/* ---- what others have done meanwhile ---- */
+
+struct by_uid {
+	uint32_t uid;
+	bool found;
+	struct found *found_r;
+};
+
+static int take_uid(void *arg, const struct record *record)
 {
-	const struct message *message = table_find(&maildrop->names, &found->record);
-	if (message == NULL)
+	struct by_uid *wanted = arg;
+	wanted->found = record->uid == wanted->uid;
+	if (wanted->found)
+		found_set(wanted->found_r, record);
+	return 1;
+}
+
+/* The message as it is known now. */
+static bool get_uid(struct maildrop *maildrop, uint32_t uid, struct found *found_r)
+{
+	struct by_uid wanted = {.uid = uid, .found_r = found_r};
+	if (maildrop->indexed)
+		return index_walk(maildrop->env, maildrop->user, uid, take_uid, &wanted) == INDEX_OK &&
+		       wanted.found;
+	const struct message *message = table_find_uid(&maildrop->table, uid);
+	return message != NULL && take_uid(&wanted, &message->record) == 1;
+}
+
+/* Takes the place that others have found for the message. */
+static bool has_moved(struct maildrop *maildrop, struct found *found)
+{
+	struct found now;
+	if (!get_uid(maildrop, found->record.uid, &now) || record_same_place(&found->record, &now.record))
 		return false;
-	struct record record = message->record;
-	if (record.part == found->record.part && record.offset == found->record.offset &&
-	    record.name_len == found->record.name_len &&
-	    memcmp(record.name, found->record.name, record.name_len) == 0)
-		return false;
-	char uidl[MAILDROP_UIDL_OCTETS];
-	memcpy(uidl, found->record.uidl, found->record.uidl_len);
-	struct record renamed = found->record;
-	renamed.name = record.name;
-	renamed.name_len = record.name_len;
-	renamed.unique_len = record.unique_len;
-	renamed.part = record.part;
-	renamed.offset = record.offset;
-	renamed.uidl = uidl;
-	found_set(found, &renamed);
+	found_set(found, &now.record);
 	return true;
+}
+
+static int look_for(void *arg, const struct record *record)
+{
+	struct found *found = arg;
+	const struct record *known = &found->record;
+	if (record->inode != known->inode || record->unique_len != known->unique_len ||
+	    memcmp(record->name, known->name, known->unique_len) != 0 || record_same_place(record, known))
+		return 0;
+	char uidl[MAILDROP_UIDL_OCTETS];
+	struct record moved = *known;
+	memcpy(uidl, known->uidl, known->uidl_len);
+	moved.uidl = uidl;
+	moved.name = record->name;
+	moved.name_len = record->name_len;
+	moved.part = record->part;
+	moved.offset = record->offset;
+	found_set(found, &moved);
+	return 1;
+}
+
+/* The index cannot be written just now: looks for this message alone. */
+static int look(struct maildrop *maildrop, struct found *found)
+{
+	int rc = maildrop->mailbox->ops->scan(maildrop->mailbox, look_for, found);
+	return rc == 1 ? MAILDROP_OK : rc == MAILDROP_OK ? MAILDROP_GONE : rc;
+}
+
+static int follow(struct maildrop *maildrop, struct found *found)
+{
+	const struct lock *lock = &maildrop->lock;
+	const struct sync sync = {
+	    .right = lock->shared ? SYNC_AMONG_OTHERS : SYNC_ALONE,
+	    .mailbox = maildrop->mailbox,
+	    .env = maildrop->indexed ? maildrop->env : NULL,
+	    .user = maildrop->user,
+	};
+	int rc = maildrop->indexed ? lock_index_begin(lock, INDEX_WAIT_MSECS) : MAILDROP_OK;
+	if (rc != MAILDROP_OK)
+		return look(maildrop, found);
+	rc = sync_follow(&sync, &maildrop->table, maildrop->looked);
+	if (maildrop->indexed)
+		lock_index_end(lock);
+	if (rc == MAILDROP_TEMP)
+		return look(maildrop, found);
+	if (rc != MAILDROP_OK)
+		return rc;
+	return has_moved(maildrop, found) ? MAILDROP_OK : MAILDROP_GONE;
 }
 
 int snapshot_relook(struct maildrop *maildrop, struct found *found)
 {
 	/* When an IMAP client has renamed a thousand files, one scan serves them all. */
-	if (rename_found(maildrop, found))
+	if (has_moved(maildrop, found))
 		return MAILDROP_OK;
 	struct part_state states[MAILBOX_PARTS];
 	struct mailbox *mailbox = maildrop->mailbox;
 	int rc = mailbox->ops->state(mailbox, states);
-	if (rc == MAILDROP_OK && memcmp(states, maildrop->names_states, sizeof(states)) == 0)
+	if (rc == MAILDROP_OK && memcmp(states, maildrop->looked, sizeof(states)) == 0)
 		return MAILDROP_GONE;
-	if (rc == MAILDROP_OK)
-		rc = table_scan(&maildrop->names, mailbox, maildrop->names_states);
-	if (rc != MAILDROP_OK)
-		return rc;
-	return rename_found(maildrop, found) ? MAILDROP_OK : MAILDROP_GONE;
+	return rc == MAILDROP_OK ? follow(maildrop, found) : rc;
 }
 
-void snapshot_forget(struct maildrop *maildrop)
+void snapshot_doubt(struct maildrop *maildrop, uint32_t uid)
 {
-	struct index_update update = {.user = maildrop->user};
-	if (maildrop->indexed)
+	struct found found;
+	struct drop drop;
+	if (!maildrop->indexed || lock_index_begin(&maildrop->lock, INDEX_WAIT_MSECS) != MAILDROP_OK)
+		return;
+	if (get_uid(maildrop, uid, &found) && found.record.gone == 0 &&
+	    index_drop(maildrop->env, maildrop->user, &drop) == INDEX_OK) {
+		const struct record *record = &found.record;
+		const struct index_update update = {.user = maildrop->user,
+		    .drop = &drop,
+		    .puts = &record,
+		    .put_count = 1,
+		    .only_known = true};
+		found.record.stale = true;
+		drop.trusted = false;
 		index_update(maildrop->env, &update);
+	}
+	lock_index_end(&maildrop->lock);
 }

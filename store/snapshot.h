@@ -15,6 +15,9 @@
 #include "mailbox.h"
 #include "table.h"
 
+/* So long a session waits until others have brought the index up to date. */
+#define INDEX_WAIT_MSECS 200u
+
 struct maildrop {
 	struct store *store;
 	struct mailbox *mailbox; /* NULL: there is none, the maildrop is empty */
@@ -23,11 +26,10 @@ struct maildrop {
 	struct drop drop;
 	struct table table; /* the messages, when they are not in the index */
 	bool indexed;
-	bool ended;                  /* expunged: nothing more to do */
-	uint32_t *uids;              /* by idx, once somebody jumps about */
-	uint32_t hint_idx, hint_uid; /* no message from hint_idx on has a lower UID */
-	struct table names;          /* the mailbox as it is now, once a message was not where it should be */
-	struct part_state names_states[MAILBOX_PARTS];
+	bool ended;                              /* expunged: nothing more to do */
+	uint32_t *uids;                          /* by idx, once somebody jumps about */
+	uint32_t hint_idx, hint_uid;             /* no message from hint_idx on has a lower UID */
+	struct part_state looked[MAILBOX_PARTS]; /* the mailbox when we last looked where messages are */
 	char user[RECORD_USER_OCTETS + 1];
 };
 
@@ -45,7 +47,7 @@ int snapshot_walk(struct maildrop *maildrop, uint32_t idx, snapshot_fn *fn, void
 int snapshot_get(struct maildrop *maildrop, uint32_t idx, struct found *found_r);
 /* The message is not where its record says: looks where it is now. MAILDROP_GONE, _TEMP, _PERM. */
 int snapshot_relook(struct maildrop *maildrop, struct found *found);
-/* What the index knows of this maildrop is wrong: the next login finds out anew. */
-void snapshot_forget(struct maildrop *maildrop);
+/* What is known of this message may be wrong: the next login measures it anew. */
+void snapshot_doubt(struct maildrop *maildrop, uint32_t uid);
 
 #endif

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "beneath.h"
-#include "uidl.h"
+#include "mark.h"
+#include "sync_run.h"
 
 /*
  * A change may carry the same time as one just before it: kernels stamp by the tick, some file systems
@@ -15,18 +15,9 @@
  * when it was scanned is scanned again next time.
  */
 #define GRAIN_NSECS INT64_C(2500000000)
-
-/* One run of bringing up to date. */
-struct run {
-	const struct sync *sync;
-	struct drop drop;  /* as it will be */
-	bool known;        /* the index had this maildrop, and all its records were good */
-	struct table old;  /* what the index had */
-	struct table *now; /* what there is */
-	uint32_t *gone;    /* UIDs */
-	uint32_t gone_count;
-	uint32_t kept_count;
-};
+#define SCAN_TRIES_COUNT 4
+/* A directory may hold more than a session may see; beyond this it is not even read. */
+#define SCAN_MESSAGES_COUNT (2u * MAILDROP_MESSAGES_COUNT)
 
 static int64_t now_nsecs(void)
 {
@@ -49,313 +40,360 @@ static bool settled(const struct part_state *states, int64_t scanned_at)
 	return true;
 }
 
-static int collect(void *arg, const struct record *record)
-{
-	struct table *table = arg;
-	if (record->gone != 0)
-		return 0;
-	if (table->count == TABLE_MESSAGES_COUNT || !table_add(table, record, MESSAGE_KEPT)) {
-		table->partial = true;
-		return 1;
-	}
-	return 0;
-}
+/* ---- what becomes of a message ---- */
 
-/* Reads what the index has; anything wrong with it and it has nothing. */
-static void load(struct run *run, int found)
+/* Counts it in; what goes to the table has to have room there. */
+static bool count_in(struct run *run, const struct record *record)
 {
-	const struct sync *sync = run->sync;
-	if (found == INDEX_OK && index_walk(sync->env, sync->user, 1, collect, &run->old) == INDEX_OK &&
-	    !run->old.partial) {
-		run->known = run->old.count == run->drop.count;
-		if (!run->known)
-			index_distrust(sync->env);
-	}
-	if (run->known) {
-		table_sort_unique(&run->old);
-		return;
-	}
-	table_clear(&run->old);
-	run->drop = (struct drop){.generation = (uint64_t)now_nsecs(), .next_uid = 1};
-}
-
-static int by_unique_and_inode(const struct record *a, const struct record *b)
-{
-	int order = table_compare_unique(a, b);
-	return order != 0 ? order : (a->inode > b->inode) - (a->inode < b->inode);
-}
-
-static bool same_place(const struct record *a, const struct record *b)
-{
-	return a->part == b->part && a->offset == b->offset && a->name_len == b->name_len &&
-	       memcmp(a->name, b->name, a->name_len) == 0;
-}
-
-/* What a scan says of a message's size, if it says anything. */
-static bool resize(struct record *record, const struct record *seen)
-{
-	if (seen->octets == 0 || (seen->octets == record->octets && seen->length == record->length &&
-				     seen->flags == record->flags))
+	if (run->table != NULL && run->table->count == TABLE_MESSAGES_COUNT) {
+		run->partial = true;
 		return false;
-	record->octets = seen->octets;
-	record->length = seen->length;
-	record->flags = seen->flags;
+	}
+	if (run->table != NULL && !table_add(run->table, record, MESSAGE_KEPT)) {
+		run->error = MAILDROP_TEMP;
+		return false;
+	}
+	run->count++;
+	run->octets += record->octets;
 	return true;
 }
 
-/* The message is one the index knows: it keeps everything but perhaps its name. */
-static void inherit(struct message *message, const struct message *old)
+void run_kept(struct run *run, const struct record *record)
 {
-	struct record record = old->record;
-	record.name = message->record.name;
-	record.name_len = message->record.name_len;
-	record.unique_len = message->record.unique_len;
-	record.part = message->record.part;
-	record.offset = message->record.offset;
-	bool resized = resize(&record, &message->record);
-	message->state = !resized && same_place(&record, &old->record) ? MESSAGE_KEPT : MESSAGE_MOVED;
-	message->record = record;
+	if (run->renumber)
+		run_new(run, record, record->uid);
+	else if (!run->follow)
+		count_in(run, record);
 }
 
-/* Walks both tables, sorted alike: what is in both is kept, what is only in the old one is gone. */
-static bool match(struct run *run)
+void run_moved(struct run *run, const struct record *record)
 {
-	uint32_t n = 0;
-	run->gone = calloc((size_t)run->old.count + 1, sizeof(*run->gone));
-	if (run->gone == NULL)
+	if (run->renumber)
+		run_new(run, record, record->uid);
+	else if ((run->follow || count_in(run, record)) && run->changes != NULL)
+		run->index_failed |= !changes_put(run->changes, record);
+}
+
+void run_gone(struct run *run, uint32_t uid)
+{
+	run->gone_count++;
+	if (run->changes != NULL && !run->renumber)
+		run->index_failed |= !changes_gone(run->changes, uid);
+}
+
+void run_new(struct run *run, const struct record *record, uint32_t order)
+{
+	if (!item_add(run->fresh, record, order))
+		run->error = MAILDROP_TEMP;
+}
+
+bool run_line(struct run *run, enum uidls_kind kind, const struct record *record)
+{
+	char uidl[MAILDROP_UIDL_OCTETS + 1];
+	struct uidls_line line = uidls_line_of(kind, record, uidl);
+	if (run->sync->right == SYNC_READING)
 		return false;
-	for (uint32_t i = 0; i < run->old.count; i++) {
-		const struct record *old = &run->old.messages[i].record;
-		int order = 1;
-		while (n < run->now->count &&
-		       (order = by_unique_and_inode(&run->now->messages[n].record, old)) < 0)
-			n++;
-		if (n < run->now->count && order == 0) {
-			inherit(&run->now->messages[n++], &run->old.messages[i]);
-			run->kept_count++;
-		} else {
-			run->gone[run->gone_count++] = old->uid;
-		}
-	}
-	return true;
+	if (run->lines == NULL)
+		run->lines = uidls_writer_new(run->sync->mailbox);
+	return run->lines != NULL && uidls_write(run->lines, &line);
 }
 
-static int by_arrival(const void *a_pointer, const void *b_pointer)
-{
-	const struct record *a = &(*(const struct message *const *)a_pointer)->record;
-	const struct record *b = &(*(const struct message *const *)b_pointer)->record;
-	if (a->offset != b->offset)
-		return a->offset < b->offset ? -1 : 1;
-	return uidl_order(a->name, a->name_len, b->name, b->name_len);
-}
-
-/* Counts one new message. What cannot be one is dropped; MAILDROP_TEMP only for trouble of our own. */
-static int measure(struct run *run, struct message *message)
+bool run_measure(struct run *run, struct record *record)
 {
 	struct mailbox *mailbox = run->sync->mailbox;
-	int rc = mailbox->ops->measure(mailbox, &message->record);
+	int rc = mailbox->ops->measure(mailbox, record);
 	if (rc == MAILDROP_OK) {
-		message->state = MESSAGE_MEASURED;
-	} else if (rc == MAILDROP_GONE) {
-		message->state = MESSAGE_DROPPED;
-		/* What is wrong with it may be mended without a change of the directory. */
-		run->now->partial = true;
-		rc = MAILDROP_OK;
+		/* A name that says all. */
+		struct digest digest = {0};
+		digest_add(&digest, record->name, record->unique_len);
+		if (!digest_known(record->digest))
+			digest_done(&digest, record->digest);
+		return true;
 	}
-	return rc;
+	/* What is wrong with it may be mended without a change of the directory. */
+	if (rc == MAILDROP_GONE)
+		run->partial = true;
+	else
+		run->error = rc;
+	return false;
 }
 
 /* Measures the new messages in order of arrival and numbers them. */
-static int number_new(struct run *run)
+static void number_new(struct run *run)
 {
-	struct table *now = run->now;
-	struct message **arrived = calloc((size_t)now->count + 1, sizeof(*arrived));
-	if (arrived == NULL)
-		return MAILDROP_TEMP;
-	uint32_t count = 0;
-	for (uint32_t i = 0; i < now->count; i++)
-		if (now->messages[i].state == MESSAGE_NEW)
-			arrived[count++] = &now->messages[i];
-	qsort(arrived, count, sizeof(struct message *), by_arrival);
-	uint32_t room =
-	    run->kept_count < MAILDROP_MESSAGES_COUNT ? MAILDROP_MESSAGES_COUNT - run->kept_count : 0;
-	int rc = MAILDROP_OK;
-	for (uint32_t i = 0; rc == MAILDROP_OK && i < count; i++) {
-		if (room > 0) {
-			rc = measure(run, arrived[i]);
-		} else {
-			arrived[i]->state = MESSAGE_DROPPED;
-			now->partial = true;
+	struct record record;
+	const void *item;
+	uint32_t count = sorter_count(run->fresh);
+	if (!sorter_sort(run->fresh))
+		run->error = MAILDROP_TEMP;
+	const struct mark mark = {run->drop.generation, run->drop.next_uid + count};
+	if (count > 0 && run->changes != NULL && !run_over(run))
+		mark_write(run->sync->mailbox->home, &mark);
+	while (!run_over(run) && (item = sorter_next(run->fresh)) != NULL) {
+		item_read(item, &record);
+		if (run->count == MAILDROP_MESSAGES_COUNT) {
+			run->partial = true;
+			break;
 		}
-		if (arrived[i]->state == MESSAGE_MEASURED) {
-			arrived[i]->record.uid = run->drop.next_uid++;
-			room--;
-		}
+		if (!digest_known(record.digest) && !run_measure(run, &record))
+			continue;
+		record.uid = run->drop.next_uid;
+		if (!count_in(run, &record))
+			continue;
+		run->drop.next_uid++;
+		if (run->changes != NULL)
+			run->index_failed |= !changes_put(run->changes, &record);
 	}
-	free(arrived);
-	return rc;
+	if (sorter_failed(run->fresh))
+		run->error = MAILDROP_TEMP;
 }
 
-static int by_age(const void *a_pointer, const void *b_pointer)
+/* ---- what the index knew ---- */
+
+struct collection {
+	struct sorter *sorter;
+	uint32_t count, marked, last_uid;
+	bool follow, full;
+};
+
+static int collect(void *arg, const struct record *record)
 {
-	const struct record *a = &(*(const struct message *const *)a_pointer)->record;
-	const struct record *b = &(*(const struct message *const *)b_pointer)->record;
-	int order = (a->mtime_nsecs > b->mtime_nsecs) - (a->mtime_nsecs < b->mtime_nsecs);
-	if (order == 0)
-		order = (a->length > b->length) - (a->length < b->length);
-	return order != 0 ? order : uidl_order(a->name, a->name_len, b->name, b->name_len);
+	struct collection *all = arg;
+	all->last_uid = record->uid;
+	if (record->gone != 0) {
+		all->marked++;
+		return 0;
+	}
+	all->count++;
+	all->full = !item_add(all->sorter, record, 0);
+	return all->full;
 }
 
-static bool set_hash(struct table *table, struct record *record, bool shared)
+/* UIDs begin again, with a number that no generation had before. */
+static void begin_generation(struct run *run, const struct mark *mark)
 {
-	char *text = table_text(table, UIDL_HASH_OCTETS);
-	if (text == NULL || !uidl_hash(record->name, record->unique_len, shared ? record : NULL, text))
-		return false;
-	record->uidl = text;
-	record->uidl_len = UIDL_HASH_OCTETS;
-	return true;
-}
-
-/* A message that has its unique part for itself. */
-static bool name_alone(struct table *table, struct record *record)
-{
-	record->uidl_len = 0;
-	if (uidl_valid(record->name, record->unique_len))
-		return true;
-	return set_hash(table, record, false);
+	uint64_t generation = (uint64_t)now_nsecs();
+	if (generation <= run->drop.generation)
+		generation = run->drop.generation + 1;
+	if (generation <= mark->generation)
+		generation = mark->generation + 1;
+	run->renumber = run->known;
+	run->drop = (struct drop){.generation = generation, .next_uid = 1};
 }
 
 /*
- * Several files of one unique part, as a copy or a bad tool leaves them. The oldest has the plain UIDL if
- * nobody has one yet; every other one's is made of things that stay the same when its flags change.
+ * An index from a backup goes on behind the highest UID that was ever given in its generation; if that was
+ * not the last one, nobody knows how far it came, and a new one begins. UIDs never wrap: a user who has had
+ * four thousand million messages begins again.
  */
-static bool name_group(struct table *table, struct message *from, uint32_t count, bool taken)
+static void number_on(struct run *run)
 {
-	struct message **group = calloc((size_t)count + 1, sizeof(*group));
-	if (group == NULL)
-		return false;
-	uint32_t members = 0;
-	for (uint32_t i = 0; i < count; i++)
-		if (from[i].state == MESSAGE_MEASURED)
-			group[members++] = &from[i];
-	qsort(group, members, sizeof(struct message *), by_age);
-	bool done = true;
-	for (uint32_t i = 0; done && i < members; i++)
-		done = i == 0 && !taken ? name_alone(table, &group[i]->record)
-					: set_hash(table, &group[i]->record, true);
-	free(group);
-	return done;
+	struct mark mark = {0};
+	bool marked = mark_read(run->sync->mailbox->home, &mark);
+	if (!run->known || (marked && mark.generation != run->drop.generation)) {
+		begin_generation(run, &mark);
+		return;
+	}
+	if (marked && mark.next_uid > run->drop.next_uid)
+		run->drop.next_uid = mark.next_uid;
+	if (run->drop.next_uid > UINT32_MAX - SCAN_MESSAGES_COUNT)
+		begin_generation(run, &mark);
 }
 
-/* Gives every measured message its UIDL; the table is sorted by unique part. */
-static bool name_new(struct table *table)
+/* Reads what the index has; anything wrong with it and it has nothing. */
+void run_load(struct run *run)
 {
-	for (uint32_t from = 0, to = 0; from < table->count; from = to) {
-		uint32_t measured = 0;
-		uint32_t others = 0;
-		const struct record *first = &table->messages[from].record;
-		for (; to < table->count && table_compare_unique(first, &table->messages[to].record) == 0;
-		     to++) {
-			measured += table->messages[to].state == MESSAGE_MEASURED;
-			others += table->messages[to].state == MESSAGE_KEPT ||
-				  table->messages[to].state == MESSAGE_MOVED;
-		}
-		if (measured > 0 && !name_group(table, &table->messages[from], to - from, others > 0))
-			return false;
+	const struct sync *sync = run->sync;
+	struct collection all = {.sorter = run->old};
+	run->drop = run->before;
+	if (run->known && run->before.state != DROP_FORGOTTEN) {
+		int rc = index_walk(sync->env, sync->user, 1, collect, &all);
+		run->known = rc == INDEX_OK && !all.full;
+		if (all.full)
+			run->error = MAILDROP_TEMP;
+	} else {
+		run->known = false;
 	}
-	return true;
+	if (run->known && run->before.state == DROP_WHOLE && all.count != run->before.count) {
+		index_distrust(sync->env);
+		run->distrusted = true;
+		run->known = false;
+	}
+	run->drop.marked = all.marked;
+	if (run->drop.next_uid <= all.last_uid)
+		run->drop.next_uid = all.last_uid + 1;
+	if (!run->follow)
+		number_on(run);
+	if (!run->known)
+		sorter_free(&run->old);
+	if (run->old == NULL && (run->old = sorter_new(sync->mailbox->store->index, item_by_unique)) == NULL)
+		run->error = MAILDROP_TEMP;
+}
+
+/* ---- what there is ---- */
+
+static int found(void *arg, const struct record *record)
+{
+	struct run *run = arg;
+	if (sorter_count(run->now) >= SCAN_MESSAGES_COUNT) {
+		run->partial = true;
+		return MAILDROP_OK;
+	}
+	return item_add(run->now, record, 0) ? MAILDROP_OK : MAILDROP_TEMP;
+}
+
+/* Everything in the mailbox; states_r as of before. Reads again when it changes meanwhile. */
+int run_scan(struct run *run, struct part_state *states_r)
+{
+	struct mailbox *mailbox = run->sync->mailbox;
+	struct part_state after[MAILBOX_PARTS];
+	for (int tries = 0; tries < SCAN_TRIES_COUNT; tries++) {
+		sorter_free(&run->now);
+		run->now = sorter_new(mailbox->store->index, item_by_unique);
+		if (run->now == NULL)
+			return MAILDROP_TEMP;
+		int rc = mailbox->ops->state(mailbox, states_r);
+		if (rc == MAILDROP_OK)
+			rc = mailbox->ops->scan(mailbox, found, run);
+		if (rc == MAILDROP_OK)
+			rc = mailbox->ops->state(mailbox, after);
+		if (rc != MAILDROP_OK)
+			return rc;
+		if (same_states(states_r, after))
+			break;
+	}
+	return MAILDROP_OK;
+}
+
+/* ---- all together ---- */
+
+void run_begin_changes(struct run *run)
+{
+	const struct sync *sync = run->sync;
+	struct changes_config config = {.env = sync->env,
+	    .user = sync->user,
+	    .unfinished = run->drop,
+	    .fresh = !run->known || run->renumber,
+	    .follow = run->follow};
+	/* To begin anew would take from others what they list. */
+	if (sync->env == NULL || run->table != NULL || (config.fresh && sync->right != SYNC_ALONE)) {
+		run->index_failed = run->table == NULL;
+		return;
+	}
+	if (sync->right == SYNC_AMONG_OTHERS && !run->follow)
+		config.epoch = config.unfinished.epoch = run->drop.epoch + 1;
+	run->changes = changes_begin(&config);
+	if (run->changes == NULL)
+		run->error = MAILDROP_TEMP;
 }
 
 static void sum_up(struct run *run, const struct part_state *states, int64_t scanned_at)
 {
-	run->drop.count = run->now->count;
-	run->drop.octets = 0;
-	for (uint32_t i = 0; i < run->now->count; i++)
-		run->drop.octets += run->now->messages[i].record.octets;
+	run->drop.state = DROP_WHOLE;
+	run->drop.count = run->count;
+	run->drop.octets = run->octets;
 	if (run->sync->right == SYNC_AMONG_OTHERS && run->gone_count > 0) {
 		run->drop.epoch++;
 		run->drop.marked += run->gone_count;
 	}
 	memcpy(run->drop.parts, states, sizeof(run->drop.parts));
-	run->drop.trusted = !run->now->partial && settled(states, scanned_at);
+	run->drop.trusted = !run->partial && settled(states, scanned_at);
 }
 
-/* Writes what differs. Returns whether the index now has all of it. */
-static bool store_index(struct run *run, const struct drop *before)
+static void finish(struct run *run)
+{
+	bool needed = changes_any(run->changes) || !run->known || run->renumber ||
+		      run->before.state != DROP_WHOLE || run->drop.trusted || run->before.trusted;
+	if (needed)
+		run->index_failed |= !changes_end(run->changes, &run->drop);
+}
+
+void run_clear(struct run *run)
+{
+	if (run->lines != NULL)
+		uidls_writer_end(&run->lines);
+	sorter_free(&run->now);
+	sorter_free(&run->old);
+	sorter_free(&run->fresh);
+	uidls_free(&run->uidls);
+	changes_free(&run->changes);
+}
+
+/* table: where the messages are to go; NULL: into the index. */
+static void bring_up_to_date(struct run *run, struct table *table)
 {
 	const struct sync *sync = run->sync;
-	/* To begin anew would take from others what they list. */
-	if (!run->known && sync->right != SYNC_ALONE)
-		return false;
-	const struct record **puts = calloc((size_t)run->now->count + 1, sizeof(*puts));
-	if (puts == NULL)
-		return false;
-	struct index_update update = {.user = sync->user,
-	    .reset = !run->known,
-	    .drop = &run->drop,
-	    .puts = puts,
-	    .gone = run->gone,
-	    .gone_count = run->gone_count,
-	    .epoch = sync->right == SYNC_ALONE ? 0 : run->drop.epoch};
-	for (uint32_t i = 0; i < run->now->count; i++)
-		if (run->now->messages[i].state != MESSAGE_KEPT)
-			puts[update.put_count++] = &run->now->messages[i].record;
-	bool needed = update.reset || update.put_count > 0 || update.gone_count > 0 || run->drop.trusted ||
-		      before->trusted;
-	bool done = !needed || index_update(sync->env, &update) == INDEX_OK;
-	free(puts);
-	return done;
-}
-
-/* From the scan to the maildrop; the table ends up in order of UID. */
-static int build(struct run *run)
-{
-	/* UIDs never wrap: a user who has had four thousand million messages begins again. */
-	if (run->drop.next_uid > UINT32_MAX - TABLE_MESSAGES_COUNT) {
-		run->known = false;
-		table_clear(&run->old);
-		run->drop = (struct drop){.generation = run->drop.generation + 1, .next_uid = 1};
+	const struct index *index = sync->mailbox->store->index;
+	struct part_state states[MAILBOX_PARTS];
+	run->table = table;
+	run->old = sorter_new(index, item_by_unique);
+	run->fresh = sorter_new(index, item_by_arrival);
+	if (run->old == NULL || run->fresh == NULL) {
+		run->error = MAILDROP_TEMP;
+		return;
 	}
-	if (!match(run))
-		return MAILDROP_TEMP;
-	int rc = number_new(run);
-	if (rc == MAILDROP_OK && !name_new(run->now))
-		rc = MAILDROP_TEMP;
-	if (rc == MAILDROP_OK)
-		table_sort_uid(run->now);
-	return rc;
+	run_load(run);
+	int64_t scanned_at = now_nsecs();
+	if (run->error == MAILDROP_OK)
+		run->error = run_scan(run, states);
+	if (run->error == MAILDROP_OK)
+		run->error = uidls_load(sync->mailbox, &run->uidls);
+	if (run->error == MAILDROP_OK)
+		run_begin_changes(run);
+	if (!run_over(run))
+		match(run);
+	/* What is new has its UIDL for ever before anybody is told. If not, a note has said so. */
+	if (run->lines != NULL)
+		uidls_writer_end(&run->lines);
+	sorter_free(&run->now);
+	sorter_free(&run->old);
+	uidls_free(&run->uidls);
+	if (!run_over(run))
+		number_new(run);
+	if (run_over(run))
+		return;
+	sum_up(run, states, scanned_at);
+	if (run->changes != NULL)
+		finish(run);
 }
 
 int sync_maildrop(const struct sync *sync, struct drop *drop_r, bool *indexed_r, struct table *table_r)
 {
 	struct part_state states[MAILBOX_PARTS];
-	struct run run = {.sync = sync, .now = table_r};
+	struct run run = {.sync = sync};
 	*indexed_r = false;
 	int rc = sync->mailbox->ops->state(sync->mailbox, states);
 	if (rc != MAILDROP_OK)
 		return rc;
-	int found = sync->env == NULL ? INDEX_NONE : index_drop(sync->env, sync->user, &run.drop);
-	if (found == INDEX_OK && run.drop.marked > 0 && sync->right == SYNC_ALONE)
-		index_purge(sync->env, sync->user, &run.drop);
-	if (found == INDEX_OK && run.drop.trusted && same_states(run.drop.parts, states)) {
-		*drop_r = run.drop;
+	int found = sync->env == NULL ? INDEX_NONE : index_drop(sync->env, sync->user, &run.before);
+	if (found == INDEX_OK && run.before.marked > 0 && sync->right == SYNC_ALONE)
+		index_purge(sync->env, sync->user, &run.before);
+	if (found == INDEX_OK && run.before.state == DROP_WHOLE && run.before.trusted &&
+	    same_states(run.before.parts, states)) {
+		*drop_r = run.before;
 		*indexed_r = true;
 		return MAILDROP_OK;
 	}
-	struct drop before = run.drop;
-	load(&run, found);
-	int64_t scanned_at = now_nsecs();
-	rc = table_scan(table_r, sync->mailbox, states);
-	if (rc == MAILDROP_OK)
-		rc = build(&run);
-	if (rc == MAILDROP_OK) {
-		sum_up(&run, states, scanned_at);
-		*drop_r = run.drop;
-		*indexed_r = sync->env != NULL && store_index(&run, &before);
+	run.known = found == INDEX_OK;
+	struct run again = run;
+	bring_up_to_date(&run, sync->env == NULL ? table_r : NULL);
+	*indexed_r = sync->env != NULL && !run_over(&run);
+	run_clear(&run);
+	if (run.index_failed && run.error == MAILDROP_OK) {
+		/* What was written before it failed is good, and known the second time. */
+		again.known = !run.distrusted && index_drop(sync->env, sync->user, &again.before) == INDEX_OK;
+		bring_up_to_date(&again, table_r);
+		run_clear(&again);
+		run = again;
 	}
-	if (rc != MAILDROP_OK || *indexed_r)
+	if (run.error != MAILDROP_OK) {
 		table_clear(table_r);
-	table_clear(&run.old);
-	free(run.gone);
-	return rc;
+		return run.error;
+	}
+	if (!*indexed_r && run.partial && table_r->count == TABLE_MESSAGES_COUNT)
+		store_note(sync->mailbox->store, "without an index the first %u messages are shown",
+		    TABLE_MESSAGES_COUNT);
+	table_sort_uid(table_r);
+	*drop_r = run.drop;
+	return MAILDROP_OK;
 }

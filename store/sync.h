@@ -29,4 +29,11 @@ struct sync {
  */
 int sync_maildrop(const struct sync *sync, struct drop *drop_r, bool *indexed_r, struct table *table_r);
 
+/*
+ * Within a session: messages of the maildrop that lie elsewhere by now are noted where they are, in the
+ * index, or, where env is NULL, in the table; nothing else changes. The caller has the right to write, if
+ * there is an index. states_r: the mailbox as it was then. MAILDROP_TEMP, _PERM.
+ */
+int sync_follow(const struct sync *sync, struct table *table, struct part_state states_r[MAILBOX_PARTS]);
+
 #endif

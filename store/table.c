@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 #include "table.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include "uidl.h"
 
 #define TEXT_OCTETS 65536u
-#define NOTES_COUNT 8u
-#define SCAN_TRIES_COUNT 4
+#define RESET_COUNT 4096u
 
 struct text_block {
 	struct text_block *next;
@@ -29,6 +22,18 @@ void table_clear(struct table *table)
 	}
 	free(table->messages);
 	*table = (struct table){0};
+}
+
+void table_reset(struct table *table)
+{
+	struct text_block *text = table->text;
+	if (table->size > RESET_COUNT || (text != NULL && text->next != NULL)) {
+		table_clear(table);
+		return;
+	}
+	table->count = 0;
+	if (text != NULL)
+		text->used = 0;
 }
 
 char *table_text(struct table *table, size_t len)
@@ -71,29 +76,6 @@ bool table_add(struct table *table, const struct record *record, enum message_st
 	return true;
 }
 
-static int compare_text(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-	int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
-	return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
-}
-
-int table_compare_unique(const struct record *a, const struct record *b)
-{
-	return compare_text(a->name, a->unique_len, b->name, b->unique_len);
-}
-
-static int by_unique(const void *a_message, const void *b_message)
-{
-	const struct record *a = &((const struct message *)a_message)->record;
-	const struct record *b = &((const struct message *)b_message)->record;
-	int order = table_compare_unique(a, b);
-	if (order == 0)
-		order = (a->inode > b->inode) - (a->inode < b->inode);
-	if (order == 0)
-		order = a->part - b->part;
-	return order != 0 ? order : compare_text(a->name, a->name_len, b->name, b->name_len);
-}
-
 static int by_uid(const void *a_message, const void *b_message)
 {
 	uint32_t a = ((const struct message *)a_message)->record.uid;
@@ -101,91 +83,14 @@ static int by_uid(const void *a_message, const void *b_message)
 	return (a > b) - (a < b);
 }
 
-static void sort(struct table *table, int (*compare)(const void *, const void *))
-{
-	if (table->count > 1)
-		qsort(table->messages, table->count, sizeof(*table->messages), compare);
-}
-
-void table_sort_unique(struct table *table)
-{
-	sort(table, by_unique);
-}
-
 void table_sort_uid(struct table *table)
 {
-	uint32_t kept = 0;
-	for (uint32_t i = 0; i < table->count; i++)
-		if (table->messages[i].state != MESSAGE_DROPPED)
-			table->messages[kept++] = table->messages[i];
-	table->count = kept;
-	sort(table, by_uid);
+	if (table->count > 1)
+		qsort(table->messages, table->count, sizeof(*table->messages), by_uid);
 }
 
-const struct message *table_find(const struct table *table, const struct record *record)
+const struct message *table_find_uid(const struct table *table, uint32_t uid)
 {
-	uint32_t low = 0;
-	uint32_t high = table->count;
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		if (table_compare_unique(&table->messages[middle].record, record) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	const struct message *found = NULL;
-	for (; low < table->count && table_compare_unique(&table->messages[low].record, record) == 0; low++) {
-		if (table->messages[low].record.inode == record->inode)
-			return &table->messages[low];
-		if (found == NULL)
-			found = &table->messages[low];
-	}
-	return found;
-}
-
-static int add_found(void *arg, const struct record *record)
-{
-	struct table *table = arg;
-	if (table->count == TABLE_MESSAGES_COUNT) {
-		table->partial = true;
-		return MAILDROP_OK;
-	}
-	return table_add(table, record, MESSAGE_NEW) ? MAILDROP_OK : MAILDROP_TEMP;
-}
-
-/* A file that moved from new/ to cur/, or was renamed, during the scan may have been seen twice. */
-static void drop_twice_seen(struct table *table)
-{
-	for (uint32_t i = 1; i < table->count; i++) {
-		struct message *before = &table->messages[i - 1];
-		const struct record *record = &table->messages[i].record;
-		if (before->record.inode == record->inode &&
-		    table_compare_unique(&before->record, record) == 0)
-			before->state = MESSAGE_DROPPED;
-	}
-	uint32_t kept = 0;
-	for (uint32_t i = 0; i < table->count; i++)
-		if (table->messages[i].state != MESSAGE_DROPPED)
-			table->messages[kept++] = table->messages[i];
-	table->count = kept;
-}
-
-int table_scan(struct table *table, struct mailbox *mailbox, struct part_state states_r[MAILBOX_PARTS])
-{
-	struct part_state after[MAILBOX_PARTS];
-	for (int tries = 0; tries < SCAN_TRIES_COUNT; tries++) {
-		table_clear(table);
-		int rc = mailbox->ops->state(mailbox, states_r);
-		if (rc == MAILDROP_OK)
-			rc = mailbox->ops->scan(mailbox, add_found, table);
-		if (rc == MAILDROP_OK)
-			rc = mailbox->ops->state(mailbox, after);
-		if (rc != MAILDROP_OK)
-			return rc;
-		if (memcmp(states_r, after, sizeof(after)) == 0)
-			break;
-	}
-	table_sort_unique(table);
-	drop_twice_seen(table);
-	return MAILDROP_OK;
+	const struct message key = {.record = {.uid = uid}};
+	return table->count == 0 ? NULL : bsearch(&key, table->messages, table->count, sizeof(key), by_uid);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * table: a maildrop's messages in memory: what a directory scan saw, or what the index knew.
- *
- * Used while the index is brought up to date, and as the snapshot where there is no index.
+ * table: messages in memory: some of a maildrop's while the index is brought up to date, and all of them as
+ * the snapshot where there is no index.
  */
 #ifndef KPOPD_STORE_TABLE_H
 #define KPOPD_STORE_TABLE_H
@@ -13,8 +12,8 @@
 
 #include "mailbox.h"
 
-/* A directory may hold more than a session may see; beyond this it is not even read. */
-#define TABLE_MESSAGES_COUNT (2u * MAILDROP_MESSAGES_COUNT)
+/* Without an index a session sees no more than this, in some 50 MB of memory. */
+#define TABLE_MESSAGES_COUNT (1u << 18)
 
 enum message_state {
 	MESSAGE_KEPT = 0, /* as the index has it */
@@ -33,27 +32,18 @@ struct table {
 	struct message *messages;
 	uint32_t count, size;
 	struct text_block *text; /* where names and UIDLs lie */
-	bool partial;            /* something was left out that may be seen next time */
 };
 
 void table_clear(struct table *table);
+/* Empties it, and keeps some of its memory for what comes next. */
+void table_reset(struct table *table);
 /* Copies the record and its texts. false: no memory. */
 bool table_add(struct table *table, const struct record *record, enum message_state state);
 /* Room for len octets that live as long as the table. NULL: no memory. */
 char *table_text(struct table *table, size_t len);
 
-/* By unique part, then inode, then directory, then name. */
-void table_sort_unique(struct table *table);
-/* By UID; dropped messages are taken out. */
+/* By UID. */
 void table_sort_uid(struct table *table);
-int table_compare_unique(const struct record *a, const struct record *b);
-/* A message of the same unique part in a table sorted by it, if possible the same file. NULL: none. */
-const struct message *table_find(const struct table *table, const struct record *record);
-
-/*
- * Everything in the mailbox that may be a message, each once, sorted by unique part; states_r as of before
- * the scan. Reads again when the mailbox changes under it. MAILDROP_TEMP, _PERM.
- */
-int table_scan(struct table *table, struct mailbox *mailbox, struct part_state states_r[MAILBOX_PARTS]);
-
+/* In a table sorted so. NULL: none. */
+const struct message *table_find_uid(const struct table *table, uint32_t uid);
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "uidl.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include <openssl/evp.h>
@@ -26,26 +25,44 @@ bool uidl_valid(const char *text, size_t len)
 	return true;
 }
 
-bool uidl_hash(const char *unique, size_t len, const struct record *shared, char *hash_r)
+static const char prefix[] = "sha256:";
+static const char digits[] = "0123456789abcdef";
+
+bool uidl_hash(const char *unique, size_t len, const uint8_t *digest, unsigned number, char *hash_r)
 {
-	static const char prefix[] = "sha256:";
-	char tail[80] = "";
-	if (shared != NULL)
-		snprintf(tail, sizeof(tail), "/%lld/%llu/%llu", (long long)shared->mtime_nsecs,
-		    (unsigned long long)shared->length, (unsigned long long)shared->inode);
-	unsigned char digest[EVP_MAX_MD_SIZE];
+	uint8_t tail[1 + CONTENT_DIGEST_OCTETS + 4] = {0};
+	size_t tail_len = digest == NULL && number == 0 ? 0 : sizeof(tail);
+	if (digest != NULL)
+		memcpy(tail + 1, digest, CONTENT_DIGEST_OCTETS);
+	for (unsigned i = 0; i < 4; i++)
+		tail[1 + CONTENT_DIGEST_OCTETS + i] = (uint8_t)(number >> (8 * i));
+	unsigned char sum[EVP_MAX_MD_SIZE];
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	bool done = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
-		    EVP_DigestUpdate(md, unique, len) == 1 && EVP_DigestUpdate(md, tail, strlen(tail)) == 1 &&
-		    EVP_DigestFinal_ex(md, digest, NULL) == 1;
+		    EVP_DigestUpdate(md, unique, len) == 1 && EVP_DigestUpdate(md, tail, tail_len) == 1 &&
+		    EVP_DigestFinal_ex(md, sum, NULL) == 1;
 	EVP_MD_CTX_free(md);
 	if (!done)
 		return false;
 	memcpy(hash_r, prefix, sizeof(prefix) - 1);
 	char *to = hash_r + sizeof(prefix) - 1;
 	for (size_t i = 0; i < (UIDL_HASH_OCTETS - (sizeof(prefix) - 1)) / 2; i++) {
-		*to++ = "0123456789abcdef"[digest[i] >> 4];
-		*to++ = "0123456789abcdef"[digest[i] & 15];
+		*to++ = digits[sum[i] >> 4];
+		*to++ = digits[sum[i] & 15];
+	}
+	return true;
+}
+
+bool uidl_hash_number(const char *uidl, size_t len, uint64_t *number_r)
+{
+	if (len != UIDL_HASH_OCTETS || memcmp(uidl, prefix, sizeof(prefix) - 1) != 0)
+		return false;
+	*number_r = 0;
+	for (size_t i = sizeof(prefix) - 1; i < len; i++) {
+		const char *digit = memchr(digits, uidl[i], 16);
+		if (digit == NULL)
+			return false;
+		*number_r = *number_r * 16 + (uint64_t)(digit - digits);
 	}
 	return true;
 }

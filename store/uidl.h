@@ -20,11 +20,13 @@ size_t uidl_unique_len(const char *name, size_t len);
 /* 1 to 70 octets from 0x21 to 0x7E. */
 bool uidl_valid(const char *text, size_t len);
 /*
- * A hash of the unique part; for a message that shares its unique part with others, of its file's time,
- * length and inode as well (shared; else NULL). hash_r has UIDL_HASH_OCTETS, no NUL. false: no memory.
+ * A hash of the unique part; for a message that shares its unique part with others, of the digest of its
+ * content (else NULL) and of a number that tells it from others of the same content, too. hash_r has
+ * UIDL_HASH_OCTETS, no NUL. false: no memory.
  */
-struct record;
-bool uidl_hash(const char *unique, size_t len, const struct record *shared, char *hash_r);
+bool uidl_hash(const char *unique, size_t len, const uint8_t *digest, unsigned number, char *hash_r);
+/* A number for a UIDL that may be such a hash, by which it is found again; false: it cannot be one. */
+bool uidl_hash_number(const char *uidl, size_t len, uint64_t *number_r);
 /* Orders names by the time at their beginning (leading digits), then by octets. */
 int uidl_order(const char *a, size_t a_len, const char *b, size_t b_len);
 
