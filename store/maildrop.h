@@ -141,8 +141,8 @@ int maildrop_fetch(struct maildrop *maildrop, uint32_t idx, struct maildrop_mess
 
 /*
  * When a message came, in seconds since the epoch, or later: for a Maildir the later of the time in its
- * file's name and the file's own, as they are now. MAILDROP_GONE, _RANGE, _TEMP; _PERM: this format does not
- * tell.
+ * file's name and the file's own, as they are now; for an mbox by the line before it, whatever the zone.
+ * MAILDROP_GONE, _RANGE, _TEMP; _PERM: this format does not tell.
  */
 int maildrop_arrived(struct maildrop *maildrop, uint32_t idx, int64_t *secs_r);
 

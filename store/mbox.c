@@ -143,6 +143,7 @@ static const struct mailbox_ops ops = {
     .scan = scan,
     .measure = measure,
     .fetch = mbox_fetch,
+    .arrived = mbox_arrived,
     .remove = remove_message,
     .finish = mbox_finish,
 };

@@ -60,6 +60,7 @@ int mbox_unnamed_file(int home);
 
 /* The operations of mailbox.h. */
 int mbox_fetch(struct mailbox *mailbox, const struct record *record, struct maildrop_message *message_r);
+int mbox_arrived(struct mailbox *mailbox, const struct record *record, int64_t *secs_r);
 int mbox_finish(struct mailbox *mailbox);
 /* Reads one message where the record says, as it is there now. MAILDROP_GONE, _TEMP. */
 int mbox_read_message(struct mbox *mbox, const struct record *record, mbox_piece_fn *piece, void *piece_arg,

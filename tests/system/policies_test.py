@@ -465,4 +465,22 @@ if ROOT:
         harness.run("chattr", "-a", path.parent)
 
 
+@row("expire: of an mbox, by the line before each message")
+def mbox():
+    spool = harness.Server(realm, users=1, expire_days=30, spool="%u", isolation="shared")
+    path = spool.mail_root / "u0"
+    def stamp(days):
+        return time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(NOW - days * DAY))
+    letters = [f"From x@y {stamp(days)}\nSubject: {days}\n\nhello\n\n" for days in (40, 29, 31, 1)]
+    path.write_text("".join(letters))
+    spool.own(path)
+    text = expire(spool)
+    assert "u0: removed 2 of 4 messages" in text, text
+    assert path.read_text() == letters[1] + letters[3]
+    with spool.logged_in("u0") as client:
+        assert client.stat()[0] == 2
+        client.quit()
+    spool.stop()
+
+
 harness.main(server, shared, old)
