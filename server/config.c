@@ -225,6 +225,16 @@ static int check_mechanisms(const struct config *config, struct config_place *pl
 	return 0;
 }
 
+static int check_spool_locks(const struct config *config, struct config_place *place)
+{
+	for (char **lock = config->spool_locks; *lock != NULL; lock++)
+		for (char **other = config->spool_locks; other != lock; other++)
+			if (strcmp(*lock, *other) == 0)
+				return config_fail(place, config_keys_line(place, "spool_locks"),
+				    "spool_locks: %s is there twice; leave one", *lock);
+	return 0;
+}
+
 static int check_passwords(const struct config *config, struct config_place *place)
 {
 	for (char **source = config->passwords; *source != NULL; source++)
@@ -321,7 +331,7 @@ struct config *config_read(const char *file, char *why_r, size_t size)
 	else if (check_tls(config, &place) == 0 && check_penalty(config, &place) == 0 &&
 		 check_users(config, &place) == 0 && check_mechanisms(config, &place) == 0 &&
 		 check_binding(config, &place) == 0 && check_passwords(config, &place) == 0 &&
-		 config_rules_check(config, &place) == 0)
+		 check_spool_locks(config, &place) == 0 && config_rules_check(config, &place) == 0)
 		check_listeners(config, &place);
 	free(text);
 	if (place.failed)

@@ -256,6 +256,14 @@ int config_check_source(const char *value, char *why_r, size_t size)
 	return wrong(why_r, size, "'%.64s' knows no passwords; write secrets, kerberos or saslauthd", value);
 }
 
+int config_check_lock(const char *value, char *why_r, size_t size)
+{
+	return identity_spool_lock(value) != SPOOL_LOCK_NONE
+		   ? 0
+		   : wrong(why_r, size, "'%.64s' is no lock of mbox files; write fcntl, dotlock or flock",
+			 value);
+}
+
 int config_check_realm(const char *value, char *why_r, size_t size)
 {
 	return made_of(value, "-._", HOSTNAME_OCTETS)

@@ -22,6 +22,7 @@ config_check_fn config_check_template;  /* identity_template_valid */
 config_check_fn config_check_user;      /* a system user's name */
 config_check_fn config_check_mechanism; /* RFC 4422 section 3.1, and none that proves nothing */
 config_check_fn config_check_service;   /* the first component of a service principal */
+config_check_fn config_check_lock;      /* of mbox files */
 config_check_fn config_check_source;    /* of passwords: who knows them */
 config_check_fn config_check_realm;     /* a Kerberos realm, as RFC 4120 section 6.1 has it for domains */
 config_check_fn config_check_address;   /* numeric IPv4 or IPv6 */

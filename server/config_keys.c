@@ -41,6 +41,8 @@ static const char *const default_services[] = {"pop", "pop3", NULL};
 static const char *const default_mechanisms[] = {"GSSAPI", "GS2-KRB5-PLUS", "GS2-KRB5", "SCRAM-SHA-512-PLUS",
     "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN",
     "LOGIN", NULL};
+/* As Debian's policy wants of all programs that touch a spool. */
+static const char *const default_spool_locks[] = {"fcntl", "dotlock", NULL};
 static const char *const default_passwords[] = {"secrets", NULL};
 static const char *const no_list[] = {NULL};
 /* Programs of this host that have users of their own, and speak for all of them. */
@@ -51,6 +53,7 @@ static const struct config_key keys[] = {
     STRING(mail_root, KPOPD_LOCALSTATEDIR "/lib/kpopd/mail", config_check_path),
     STRING(maildir, "%u/Maildir", config_check_template),
     STRING(spool, NULL, config_check_template),
+    LIST(spool_locks, default_spool_locks, 1, SPOOL_LOCKS_COUNT, config_check_lock),
     NUMBER(login_delay_secs, 0, 0, LIMIT_LOGIN_DELAY_SECS),
     DAYS(expire_days, "never"),
     OCTETS(quota_octets, "0"),

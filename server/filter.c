@@ -160,7 +160,7 @@ static const struct call_row call_rows[] = {
     {"renameat2", STORES, 0},
     {"memfd_create", STORES | LMTPS, 0},
     /* A maildrop that is missing is made; some file servers rename only by a link. */
-    {"mkdirat", DELIVERERS, 0},
+    {"mkdirat", STORES, 0},
     {"linkat", DELIVERERS | USERS_PARENT, 0},
     /* Where flags lie in memory we cannot see them: the C library then falls back to clone. */
     {"clone3", PARENTS | STORE, ENOSYS},
@@ -209,7 +209,6 @@ static const struct call_row call_rows[] = {
     {"setresuid", USERS_PARENT, 0},
     {"capset", USERS_PARENT, 0},
     {"capget", USERS_PARENT, 0},
-    {"mkdirat", USERS_PARENT, 0},
     {"fchdir", USERS_PARENT, 0},
     {"landlock_create_ruleset", USERS_PARENT, 0},
     {"landlock_add_rule", USERS_PARENT, 0},
@@ -287,6 +286,8 @@ static const struct argument_row argument_rows[] = {
     {"clone", STORE, 0, {{0, NAMESPACES | CLONE_THREAD, CLONE_THREAD}}},
     /* Its children, at their deadline. */
     {"kill", CHECKER_PARENT | USERS_PARENT, 0, {{1, INT, SIGKILL}}},
+    /* Whether the holder of a lock file lives. */
+    {"kill", STORES, 0, {{1, INT, 0}}},
     /* A change of user undoes it. */
     {"prctl", USERS_PARENT, 0, {{0, INT, PR_SET_DUMPABLE}, {1, UINT64_MAX, 0}}},
     {"prctl", USERS_PARENT, 0, {{0, INT, PR_CAP_AMBIENT}}},

@@ -135,12 +135,27 @@ int identity_maildir(const char *maildir_template, const char *user, char *path_
 	return expansion.full || !path_valid(path_r) ? -1 : 0;
 }
 
+enum spool_lock identity_spool_lock(const char *name)
+{
+	static const struct {
+		const char *name;
+		enum spool_lock lock;
+	} locks[] = {
+	    {"fcntl", SPOOL_LOCK_FCNTL}, {"dotlock", SPOOL_LOCK_DOTLOCK}, {"flock", SPOOL_LOCK_FLOCK}};
+	for (size_t i = 0; i < sizeof(locks) / sizeof(locks[0]); i++)
+		if (strcmp(name, locks[i].name) == 0)
+			return locks[i].lock;
+	return SPOOL_LOCK_NONE;
+}
+
 int identity_place(
     const struct config *config, const char *user, char *path_r, struct maildrop_place *place_r)
 {
 	bool mbox = config->spool != NULL;
 	*place_r = (struct maildrop_place){
 	    .user = user, .path = path_r, .format = mbox ? MAILDROP_MBOX : MAILDROP_MAILDIR};
+	for (size_t i = 0; i < SPOOL_LOCKS_COUNT && config->spool_locks[i] != NULL; i++)
+		place_r->spool_locks[i] = identity_spool_lock(config->spool_locks[i]);
 	return identity_maildir(mbox ? config->spool : config->maildir, user, path_r);
 }
 

@@ -191,11 +191,26 @@ void usermail_store_config(const struct usermail *usermail, struct store_config 
 	    .homes = usermail->homes};
 }
 
+/* The directory in which his mbox lies. */
+static int open_above(const struct usermail *usermail)
+{
+	char path[PATH_MAX];
+	const char *slash = strrchr(usermail->place.path, '/');
+	if (slash == NULL)
+		return beneath_open(usermail->root, ".", O_PATH | O_DIRECTORY, 0);
+	snprintf(path, sizeof path, "%.*s", (int)(slash - usermail->place.path), usermail->place.path);
+	return beneath_open(usermail->root, path, O_PATH | O_DIRECTORY, 0);
+}
+
 size_t usermail_reach(const struct usermail *usermail, int fds_r[USERMAIL_REACH_COUNT])
 {
 	size_t count = 0;
 	/* What is no directory, or behind a symbolic link, the store will not open either. */
 	int place = beneath_open(usermail->root, usermail->place.path, O_PATH, 0);
+	/* Lock files of an mbox lie beside it. */
+	int beside = usermail->place.format == MAILDROP_MBOX ? open_above(usermail) : -1;
+	if (beside >= 0)
+		fds_r[count++] = beside;
 	if (place >= 0)
 		fds_r[count++] = place;
 	int state = usermail->state < 0 ? -1 : fcntl(usermail->state, F_DUPFD_CLOEXEC, 0);

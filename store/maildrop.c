@@ -47,11 +47,6 @@ int store_open(struct store **store_r, const struct store_config *config)
 		return MAILDROP_TEMP;
 	store->note = config->note;
 	store->note_arg = config->note_arg;
-	memcpy(store->spool_locks, config->spool_locks, sizeof(store->spool_locks));
-	if (store->spool_locks[0] == SPOOL_LOCK_NONE) {
-		store->spool_locks[0] = SPOOL_LOCK_FCNTL;
-		store->spool_locks[1] = SPOOL_LOCK_DOTLOCK;
-	}
 	store->root = fcntl(config->mail_root, F_DUPFD_CLOEXEC, 0);
 	store->homes = config->homes < 0 ? -1 : fcntl(config->homes, F_DUPFD_CLOEXEC, 0);
 	if (store->root < 0 || (config->homes >= 0 && store->homes < 0)) {

@@ -39,10 +39,6 @@ enum maildrop_err {
 /* What the store wants told; it has no log of its own. text is printable ASCII, valid in the call only. */
 typedef void maildrop_note_fn(void *arg, const char *text);
 
-/* Locks of mbox files. */
-enum spool_lock { SPOOL_LOCK_NONE = 0, SPOOL_LOCK_FCNTL, SPOOL_LOCK_DOTLOCK, SPOOL_LOCK_FLOCK };
-enum { SPOOL_LOCKS_COUNT = 3 };
-
 struct store_config {
 	int mail_root;         /* directory descriptor; the store duplicates it */
 	const char *index_dir; /* path, as this process sees it, of an existing directory of our own;
@@ -50,7 +46,6 @@ struct store_config {
 	bool index_of_one;     /* it is one user's alone: a small one will do, everybody's is in many parts */
 	int homes; /* directory descriptor, duplicated: where formats whose mail lies in no directory of its
 		      own keep what we keep beside it, USER/ each; -1: nowhere */
-	enum spool_lock spool_locks[SPOOL_LOCKS_COUNT]; /* taken in this order; none: fcntl, then dotlock */
 	const char *boot_id; /* names this boot of the machine; NULL: /proc/sys/kernel/random/boot_id is read,
 				and where that cannot be the index syncs its commits */
 	size_t index_map_octets; /* first size of an environment's map, which grows; 0: a default */
@@ -79,11 +74,17 @@ enum maildrop_lock {
 	MAILDROP_SHARED,        /* any number, each with its own snapshot */
 };
 
+/* Locks of mbox files, which all who touch one must take. */
+enum spool_lock { SPOOL_LOCK_NONE = 0, SPOOL_LOCK_FCNTL, SPOOL_LOCK_DOTLOCK, SPOOL_LOCK_FLOCK };
+enum { SPOOL_LOCKS_COUNT = 3 };
+
 /* Whose maildrop, and where. */
 struct maildrop_place {
 	const char *user; /* the index key, NUL-terminated, at most 255 octets */
 	const char *path; /* beneath the mail root */
 	enum maildrop_format format;
+	enum spool_lock
+	    spool_locks[SPOOL_LOCKS_COUNT]; /* of an mbox, in this order; none: fcntl, then dotlock */
 	enum maildrop_lock lock;
 	uint32_t login_delay_secs; /* since maildrop_logged_in; 0: none */
 	uint32_t *wait_secs_r;     /* of MAILDROP_EARLY: how long still, at least 1; NULL: not wanted */

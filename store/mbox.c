@@ -180,7 +180,7 @@ static int mend(struct mbox *mbox)
 static int begin(struct mbox *mbox, const struct maildrop_place *place)
 {
 	struct part_state now;
-	int rc = mbox_file_open(mbox->mailbox.store, place->path, &mbox->file);
+	int rc = mbox_file_open(mbox->mailbox.store, place, &mbox->file);
 	if (rc == MAILDROP_OK)
 		rc = mbox_file_state(&mbox->file, &now);
 	if (rc == MAILDROP_OK && now.inode == 0)

@@ -251,7 +251,7 @@ int mbox_delivery_begin(
 	delivery->last = '\n';
 	delivery->home = mbox_home_open(store, place->user);
 	delivery->fd = memfd_create("delivery", MFD_CLOEXEC);
-	int rc = mbox_file_open(store, place->path, &delivery->file);
+	int rc = mbox_file_open(store, place, &delivery->file);
 	struct part_state now;
 	if (rc == MAILDROP_OK)
 		rc = mbox_file_state(&delivery->file, &now);

@@ -29,8 +29,9 @@ static void pause_a_little(void)
 	nanosleep(&pause, NULL);
 }
 
-int mbox_file_open(const struct store *store, const char *path, struct mbox_file *file_r)
+int mbox_file_open(const struct store *store, const struct maildrop_place *place, struct mbox_file *file_r)
 {
+	const char *path = place->path;
 	char dir[PATH_MAX];
 	const char *slash = strrchr(path, '/');
 	const char *name = slash == NULL ? path : slash + 1;
@@ -45,7 +46,7 @@ int mbox_file_open(const struct store *store, const char *path, struct mbox_file
 	file_r->dir = beneath_open(store->root, dir_len == 0 ? "." : dir, O_RDONLY | O_DIRECTORY, 0);
 	if (file_r->dir < 0)
 		return beneath_error(errno);
-	return mbox_lock_init(&file_r->lock, file_r->dir, name, store->spool_locks);
+	return mbox_lock_init(&file_r->lock, file_r->dir, name, place->spool_locks);
 }
 
 void mbox_file_close(struct mbox_file *file)

@@ -29,8 +29,8 @@ struct mbox_file {
 
 /* All return 0 or an enum maildrop_err. */
 
-/* path beneath the mail root. MAILDROP_GONE: not even its directory is there. */
-int mbox_file_open(const struct store *store, const char *path, struct mbox_file *file_r);
+/* The mbox at place. MAILDROP_GONE: not even its directory is there. */
+int mbox_file_open(const struct store *store, const struct maildrop_place *place, struct mbox_file *file_r);
 void mbox_file_close(struct mbox_file *file);
 /* All zero: there is none. What is no file of ours: MAILDROP_PERM. */
 int mbox_file_state(const struct mbox_file *file, struct part_state *state_r);

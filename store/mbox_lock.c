@@ -28,7 +28,13 @@ static int64_t now_secs(clockid_t clock)
 int mbox_lock_init(
     struct mbox_lock *lock, int dir, const char *name, const enum spool_lock methods[SPOOL_LOCKS_COUNT])
 {
-	*lock = (struct mbox_lock){.dir = dir, .methods = methods, .fd = -1, .dotlock_fd = -1};
+	*lock = (struct mbox_lock){.dir = dir, .fd = -1, .dotlock_fd = -1};
+	if (methods[0] == SPOOL_LOCK_NONE) {
+		lock->methods[0] = SPOOL_LOCK_FCNTL;
+		lock->methods[1] = SPOOL_LOCK_DOTLOCK;
+	} else {
+		memcpy(lock->methods, methods, sizeof(lock->methods));
+	}
 	int len = snprintf(lock->dotlock, sizeof(lock->dotlock), "%s" DOTLOCK_SUFFIX, name);
 	return len > NAME_MAX ? MAILDROP_PERM : MAILDROP_OK;
 }

@@ -27,13 +27,14 @@
 struct mbox_lock {
 	int dir;
 	char dotlock[NAME_MAX + 1];
-	const enum spool_lock *methods; /* SPOOL_LOCKS_COUNT, ended by SPOOL_LOCK_NONE */
-	int fd;                         /* the mbox, whoever's it is; -1: not locked */
-	int dotlock_fd;                 /* -1: none held */
+	enum spool_lock methods[SPOOL_LOCKS_COUNT];
+	int fd;         /* the mbox, whoever's it is; -1: not locked */
+	int dotlock_fd; /* -1: none held */
 	int64_t touched_secs;
 };
 
-/* name in dir, which stays open. MAILDROP_PERM: the name is too long for a dotlock. */
+/* name in dir, which stays open; methods as in struct maildrop_place. MAILDROP_PERM: the name is too long for
+ * a dotlock. */
 int mbox_lock_init(
     struct mbox_lock *lock, int dir, const char *name, const enum spool_lock methods[SPOOL_LOCKS_COUNT]);
 /*

@@ -12,7 +12,6 @@ struct index;
 struct store {
 	int root;            /* the mail root's descriptor, our own */
 	int homes;           /* see struct store_config; our own, or -1 */
-	enum spool_lock spool_locks[SPOOL_LOCKS_COUNT];
 	struct index *index; /* NULL: every session scans */
 	maildrop_note_fn *note;
 	void *note_arg;

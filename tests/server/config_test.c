@@ -63,6 +63,7 @@ static void test_defaults(void **state)
 	assert_true(strlen(config->hostname) > 0);
 	assert_string_equal(config->maildir, "%u/Maildir");
 	assert_null(config->spool);
+	assert_list(config->spool_locks, "fcntl dotlock ");
 	assert_true(config->login_delay_secs == 0 && config->expire_days == CONFIG_NEVER);
 	assert_true(config->quota_octets == 0 && config->quota_messages == 0 && config->class_count == 0);
 	assert_string_equal(config->front_user, "kpopd-front");
@@ -582,6 +583,10 @@ static const struct refusal_row refusals[] = {
 	"kerberos_realms: 'B@C' is"},
     {"a check that outlasts the client's patience", "check_secs = 26\n", 1,
 	"check_secs: 26 is out of bounds"},
+    {"a lock that is none", "spool_locks = {fcntl, lockf}\n", 1,
+	"spool_locks: 'lockf' is no lock of mbox files"},
+    {"a lock twice", "spool_locks = {dotlock, fcntl, dotlock}\n", 1, "spool_locks: dotlock is there twice"},
+    {"no locks", "spool_locks = {}\n", 1, "spool_locks: is empty"},
     {"a mechanism twice", "mechanisms = {PLAIN, PLAIN}\n", 1, "mechanisms: PLAIN is there twice"},
     {"no layers", "gssapi_layers = {}\n", 1, "gssapi_layers: is empty; write at least 1"},
     {"an unknown layer", "gssapi_layers = {none, privacy}\n", 1,
