@@ -188,29 +188,28 @@ void usermail_store_config(const struct usermail *usermail, struct store_config 
 	*store_config_r = (struct store_config){.mail_root = usermail->root,
 	    .index_dir = usermail->has_index ? usermail->index : NULL,
 	    .index_of_one = usermail->system,
-	    .homes = usermail->homes};
+	    .homes = usermail->system && usermail->state < 0 ? -1 : usermail->homes};
 }
 
-/* The directory in which his mbox lies. */
-static int open_above(const struct usermail *usermail)
+/*
+ * What is no directory, or behind a symbolic link, the store will not open either. Of an mbox, the folder:
+ * locks lie there, and other programs replace it.
+ */
+static int open_place(const struct usermail *usermail)
 {
-	char path[PATH_MAX];
-	const char *slash = strrchr(usermail->place.path, '/');
-	if (slash == NULL)
-		return beneath_open(usermail->root, ".", O_PATH | O_DIRECTORY, 0);
-	snprintf(path, sizeof path, "%.*s", (int)(slash - usermail->place.path), usermail->place.path);
-	return beneath_open(usermail->root, path, O_PATH | O_DIRECTORY, 0);
+	char folder[PATH_MAX];
+	const char *path = usermail->place.path, *slash = strrchr(path, '/');
+	if (usermail->place.format != MAILDROP_MBOX)
+		return beneath_open(usermail->root, path, O_PATH | O_DIRECTORY, 0);
+	snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - path) : 1,
+	    slash != NULL ? path : ".");
+	return beneath_open(usermail->root, folder, O_PATH | O_DIRECTORY, 0);
 }
 
 size_t usermail_reach(const struct usermail *usermail, int fds_r[USERMAIL_REACH_COUNT])
 {
 	size_t count = 0;
-	/* What is no directory, or behind a symbolic link, the store will not open either. */
-	int place = beneath_open(usermail->root, usermail->place.path, O_PATH, 0);
-	/* Lock files of an mbox lie beside it. */
-	int beside = usermail->place.format == MAILDROP_MBOX ? open_above(usermail) : -1;
-	if (beside >= 0)
-		fds_r[count++] = beside;
+	int place = open_place(usermail);
 	if (place >= 0)
 		fds_r[count++] = place;
 	int state = usermail->state < 0 ? -1 : fcntl(usermail->state, F_DUPFD_CLOEXEC, 0);
