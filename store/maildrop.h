@@ -160,10 +160,10 @@ int maildrop_expunge(struct maildrop *maildrop, const uint8_t *marks, size_t len
  * Moving in, for tools: messages get the UIDLs they had on another server, and its order. They come first,
  * ordered as the entries are; an earlier call's keep their places before them, and all other messages follow
  * in order of arrival as ever. Messages that are not named keep the UIDLs they have. What is adopted lies in
- * kpopd.uidl in the maildrop's home, moves along with it, and is safe on disk when the call returns 0: all of
- * it or none. It holds for as long as the message's file keeps its name (entry.name). Naming a message again
- * replaces its UIDL and gives it a new place, if it is not the same UIDL; to adopt the same twice is
- * harmless.
+ * kpopd.uidl in the maildrop's home, moves along with it, and is safe on disk when the call returns 0. (After
+ * a power cut within it the first of the entries may hold; then adopt again.) It holds for as long as the
+ * message's file keeps its name (entry.name). Naming a message again replaces its UIDL and gives it a new
+ * place, if it is not the same UIDL; to adopt the same twice is harmless.
  *
  * The numeric UIDs begin a new generation. Like an expunge it ends what the maildrop may do; the next open
  * shows the new order. Nothing is changed unless 0 is returned. MAILDROP_RANGE: no such idx, or one named

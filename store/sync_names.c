@@ -327,9 +327,14 @@ static int by_name(const struct record *a, const char *name, size_t len)
 
 /*
  * Those whose content kpopd.uidl knows. Of several of one content each has the slot of its own name, if there
- * is one; then those that are not gone come first. (It may have come back from a backup.)
+ * is one, and those that are not gone come first. (What is gone may have come back from a backup.)
  */
-enum { ROUND_NAME, ROUND_THERE, ROUND_GONE, ROUNDS };
+enum { ROUND_NAME = 0, ROUND_NAME_GONE, ROUND_THERE, ROUND_GONE, ROUNDS };
+
+static bool in_round(const struct slot *slot, int round)
+{
+	return !slot->held && (!slot->gone || round == ROUND_NAME_GONE || round == ROUND_GONE);
+}
 
 static int round_slot(const void *a_slot, const void *b_slot)
 {
@@ -352,7 +357,7 @@ static int round_message(const void *a_message, const void *b_message)
 static int fits(const struct message *message, const struct slot *slot, int round)
 {
 	int order = memcmp(message->record.digest, slot->digest, CONTENT_DIGEST_OCTETS);
-	if (order == 0 && round == ROUND_NAME)
+	if (order == 0 && round <= ROUND_NAME_GONE)
 		order = by_name(&message->record, slot->line->name, slot->line->name_len);
 	return order;
 }
@@ -364,8 +369,7 @@ static void give_slots(struct group *group, struct slot **slots, size_t count, i
 	size_t at = 0;
 	for (uint32_t i = 0; i < group->fresh_count; i++) {
 		struct message *message = group->fresh[i];
-		while (at < count && (slots[at]->held || (round == ROUND_THERE && slots[at]->gone) ||
-					 fits(message, slots[at], round) > 0))
+		while (at < count && (!in_round(slots[at], round) || fits(message, slots[at], round) > 0))
 			at++;
 		if (at == count || fits(message, slots[at], round) != 0) {
 			group->fresh[left++] = message;

@@ -72,5 +72,7 @@ struct uidls_writer *uidls_writer_new(const struct mailbox *mailbox);
 bool uidls_write(struct uidls_writer *writer, const struct uidls_line *line);
 /* Brings what was written to the disk; or, when something failed, takes back what it can. */
 bool uidls_writer_end(struct uidls_writer **writer);
+/* Takes it back, if possible. */
+void uidls_writer_abort(struct uidls_writer **writer);
 
 #endif

@@ -148,3 +148,10 @@ bool uidls_writer_end(struct uidls_writer **writer)
 	free(gone);
 	return done;
 }
+
+void uidls_writer_abort(struct uidls_writer **writer)
+{
+	if (*writer != NULL)
+		(*writer)->failed = true;
+	uidls_writer_end(writer);
+}
