@@ -232,6 +232,36 @@ static bool closing_done(struct client *client)
 	return client->eof;
 }
 
+/*
+ * Octets of ours went out again and again, and nothing has come back. A client that is there and reads
+ * nothing acknowledges our probes; one that had nothing to say for long has answered the kernel's.
+ */
+static bool vanished(const struct client *client, const struct tcp_info *info)
+{
+	if (info->tcpi_unacked == 0 || info->tcpi_retransmits < LIMIT_SILENCE_RETRANSMITS ||
+	    info->tcpi_last_ack_recv < LIMIT_SILENCE_MSECS)
+		return false;
+	log_info("vanished session=%016" PRIx64 ": nothing came back for %u seconds", client->id,
+	    info->tcpi_last_ack_recv / 1000u);
+	return true;
+}
+
+/* Some time after octets went out. false: the client is gone. */
+static bool still_there(struct client *client, uint64_t now)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof info;
+	client->watch_at = 0;
+	memset(&info, 0, sizeof info);
+	if (getsockopt(stream_fd(client->stream), IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return true; /* no TCP */
+	if (vanished(client, &info))
+		return false;
+	if (info.tcpi_unacked != 0 || stream_output_pending(client->stream) != 0)
+		client->watch_at = now + LIMIT_SILENCE_LOOK_MSECS;
+	return true;
+}
+
 static uint64_t deadline_of(const struct client *client)
 {
 	uint64_t at = UINT64_MAX;
@@ -241,6 +271,8 @@ static uint64_t deadline_of(const struct client *client)
 		at = client->phase_deadline;
 	if (stream_output_pending(client->stream) != 0 && client->stall_deadline < at)
 		at = client->stall_deadline;
+	if (client->watch_at != 0 && client->watch_at < at)
+		at = client->watch_at;
 	if (client->outcome == OUTCOME_AUTH && client->door_at != 0 && client->door_at < at)
 		at = client->door_at;
 	return at;
@@ -295,6 +327,8 @@ static void pump(struct client *client, bool readable, bool writable)
 		client->mail_waits = false;
 	if (before == 0 || stream_output_pending(client->stream) < before)
 		client->stall_deadline = now_msecs() + LIMIT_WRITE_STALL_MSECS;
+	if (before != 0 && client->watch_at == 0)
+		client->watch_at = now_msecs() + LIMIT_SILENCE_LOOK_MSECS;
 	if (handshaking && stream_tls(client->stream))
 		handshake_done(client);
 }
@@ -353,16 +387,18 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct client *client = arg;
-	uint64_t now = now_msecs(), at = deadline_of(client);
+	uint64_t now = now_msecs();
 	(void)fd, (void)what;
 	client->timer_at = UINT64_MAX;
+	bool gone = client->watch_at != 0 && client->watch_at <= now && !still_there(client, now);
+	uint64_t at = gone ? now : deadline_of(client);
 	if (at > now) {
 		if (at != UINT64_MAX)
 			timer_set(client, at);
 		return;
 	}
 	bool stalled = stream_output_pending(client->stream) != 0 && client->stall_deadline <= now;
-	if (client->phase != PHASE_SESSION || stalled) {
+	if (client->phase != PHASE_SESSION || stalled || gone) {
 		client->outcome = OUTCOME_DROP;
 		client->phase = PHASE_SESSION;
 	} else if (session_deadline(client->session) <= now) {

@@ -35,6 +35,7 @@ struct client {
 	short socket_events;     /* what socket_event waits for */
 	uint64_t phase_deadline; /* handshake, linger */
 	uint64_t stall_deadline; /* output waits for the client */
+	uint64_t watch_at;       /* when to look whether it still answers; 0: it has all we sent */
 	uint64_t door_at;        /* when to try a door again that was full; 0: it was not */
 	uint64_t timer_at;
 	struct origin origin;

@@ -265,12 +265,13 @@ static bool serve_fetch(struct drop *drop, const struct msg *msg)
 	int err = maildrop_fetch(drop->maildrop, idx, &message);
 	if (err != MAILDROP_OK)
 		return refuse(drop->fd, err);
-	uint8_t buf[28];
+	uint8_t buf[36];
 	struct msg_writer w = {buf, sizeof buf, 0, false};
 	msg_put_u64(&w, message.offset);
 	msg_put_u64(&w, message.length);
 	msg_put_u64(&w, message.octets);
 	msg_put_u32(&w, message.flags);
+	msg_put_u64(&w, (uint64_t)message.mtime_nsecs);
 	bool sent = msg_send(drop->fd, MSG_STORE_MESSAGE, buf, w.len, message.fd) == MSG_OK;
 	close(message.fd);
 	return sent;

@@ -253,6 +253,7 @@ static const struct argument_row argument_rows[] = {
     {"mprotect", ALL, 0, {{2, PROT_EXEC, 0}}},
     {"socketpair", ALL, 0, {{0, INT, AF_UNIX}}},
     {"setsockopt", FRONTS, 0, {{1, INT, IPPROTO_TCP}, {2, INT, TCP_NODELAY}}},
+    {"getsockopt", FRONTS, 0, {{1, INT, IPPROTO_TCP}, {2, INT, TCP_INFO}}},
     {"getsockopt", ALL, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_ERROR}}},
     {"getsockopt", AUTH | ASKERS, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_PEERCRED}}},
     {"getsockopt", AUTH, 0, {{1, INT, SOL_SOCKET}, {2, INT, SO_TYPE}}},

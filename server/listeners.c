@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,17 @@ static bool same_address(const struct sockaddr_in6 *a, const struct sockaddr_in6
 	return a->sin6_port == b->sin6_port && memcmp(&a->sin6_addr, &b->sin6_addr, sizeof a->sin6_addr) == 0;
 }
 
+/* Accepted sockets are born with what their listener has. */
+static void keep_alive(int fd)
+{
+	const int on = 1, idle = LIMIT_KEEPALIVE_IDLE_SECS, interval = LIMIT_KEEPALIVE_INTERVAL_SECS,
+		  count = LIMIT_KEEPALIVE_COUNT;
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+}
+
 void listeners_inherit(void)
 {
 	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS"),
@@ -52,6 +64,7 @@ void listeners_inherit(void)
 		entry->fd = LISTEN_FDS_START + (int)i;
 		fcntl(entry->fd, F_SETFD, FD_CLOEXEC);
 		fcntl(entry->fd, F_SETFL, fcntl(entry->fd, F_GETFL) | O_NONBLOCK);
+		keep_alive(entry->fd);
 		if (names != NULL) {
 			size_t len = strcspn(names, ":");
 			snprintf(entry->name, sizeof entry->name, "%.*s", (int)len, names);
@@ -77,6 +90,7 @@ static int bind_one(const struct sockaddr_storage *any, socklen_t len)
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	keep_alive(fd);
 	/* "::" and "0.0.0.0" are separate entries, so that either can be left out. */
 	if (any->ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
@@ -232,8 +246,7 @@ static int open_local(struct listeners *l, const struct listeners *old, const st
 }
 
 /* What the configuration cannot see of sockets that systemd hands over. */
-static int check_lmtp(
-    const struct listeners *l, const struct config *config, char *why_r, size_t size)
+static int check_lmtp(const struct listeners *l, const struct config *config, char *why_r, size_t size)
 {
 	static const uint8_t loopback_prefix[13] = {[10] = 0xff, [11] = 0xff, [12] = 127};
 	for (size_t i = 0; i < l->count; i++) {

@@ -35,7 +35,8 @@
  *   STORE_LISTED     u8 enum list_kind, u32 idx (first), u32 count, then the entries;
  *                    LIST_OCTETS: u64 octets each; LIST_UIDLS: u8 length and as many octets each
  *   FRONT_FETCH      u32 idx
- *   STORE_MESSAGE    u64 offset, u64 length, u64 octets, u32 WIRE_ flags.
+ *   STORE_MESSAGE    u64 offset, u64 length, u64 octets, u32 WIRE_ flags, u64 the file's time in nanoseconds (0:
+ *                    it may change).
  *                    fd: the message
  *   FRONT_COMMIT     the marks, one bit a message; ends the maildrop
  *   STORE_COMMITTED  u32 how many of the marked were not removed, or not surely

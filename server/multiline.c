@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/session_private.h"
@@ -191,6 +192,7 @@ enum outcome multiline_message(struct session *session, const struct msg *msg)
 	uint64_t length = msg_get_u64(&r);
 	stream->announced = msg_get_u64(&r);
 	unsigned flags = msg_get_u32(&r);
+	stream->mtime_nsecs = (int64_t)msg_get_u64(&r);
 	if (!msg_end(&r) || stream->at > INT64_MAX || length > INT64_MAX - stream->at)
 		return session_store_given_up(session);
 	stream->end = stream->at + length;
@@ -276,6 +278,16 @@ static bool as_announced(struct message_stream *stream, size_t line_end)
 	return stream->sent + line_end == stream->announced;
 }
 
+/* A file that was written to meanwhile may have given octets of two messages, however many they are. */
+static bool unchanged(const struct message_stream *stream)
+{
+	struct stat st;
+	if (stream->mtime_nsecs == 0)
+		return true;
+	return fstat(stream->fd, &st) == 0 &&
+	       st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec == stream->mtime_nsecs;
+}
+
 static void count_message(struct session *session)
 {
 	if (session->message.whole) {
@@ -300,7 +312,7 @@ static enum outcome fill_message(struct session *session)
 		return OUTCOME_STREAM;
 	size_t len = wire_encode_end(&stream->encoder, end);
 	/* Not what was announced: without its end the client knows that the message is not whole. */
-	if (!as_announced(stream, len - 3))
+	if (!as_announced(stream, len - 3) || !unchanged(stream))
 		return OUTCOME_DROP;
 	pop3_reply_raw(out, end, len);
 	count_message(session);

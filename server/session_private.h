@@ -57,6 +57,7 @@ struct listing_stream {
 struct message_stream {
 	int fd;
 	uint64_t at, end;         /* in fd */
+	int64_t mtime_nsecs;      /* as long as nobody writes to it; 0: somebody may */
 	uint64_t announced, sent; /* octets, without stuffed dots as far as they can be told apart */
 	struct wire_encoder encoder;
 	struct wire_count

@@ -154,8 +154,11 @@ int maildir_fetch(struct mailbox *mailbox, const struct record *record, struct m
 		mailbox_note(mailbox, record, "changed since it was counted");
 		return MAILDROP_TEMP;
 	}
-	*message_r = (struct maildrop_message){
-	    .fd = fd, .length = record->length, .octets = record->octets, .flags = record->flags};
+	*message_r = (struct maildrop_message){.fd = fd,
+	    .length = record->length,
+	    .octets = record->octets,
+	    .flags = record->flags,
+	    .mtime_nsecs = beneath_nsecs(st.st_mtim)};
 	return MAILDROP_OK;
 }
 

@@ -131,11 +131,13 @@ typedef int maildrop_entry_fn(void *arg, uint32_t idx, const struct maildrop_ent
 int maildrop_list(struct maildrop *maildrop, uint32_t idx, uint32_t count, maildrop_entry_fn *fn, void *arg);
 
 struct maildrop_message {
-	int fd;          /* read-only, the caller's to close */
-	uint64_t offset; /* where the message begins in fd */
-	uint64_t length; /* octets stored */
-	uint64_t octets; /* octets on the wire, as listed */
-	unsigned flags;  /* WIRE_ of wire.h */
+	int fd;              /* read-only, the caller's to close */
+	uint64_t offset;     /* where the message begins in fd */
+	uint64_t length;     /* octets stored */
+	uint64_t octets;     /* octets on the wire, as listed */
+	unsigned flags;      /* WIRE_ of wire.h */
+	int64_t mtime_nsecs; /* of fd, as long as it holds what was measured; 0: others' messages lie there,
+				too */
 };
 /* MAILDROP_GONE, _RANGE, _TEMP. A file that changed its length since it was counted is MAILDROP_TEMP. */
 int maildrop_fetch(struct maildrop *maildrop, uint32_t idx, struct maildrop_message *message_r);

@@ -131,7 +131,8 @@ static void answer(struct run *r, bool auth, size_t len)
 	struct msg msg = {.type = auth ? of_auth[which % 3] : of_store[which % 5], .fd = -1};
 	size_t least =
 	    msg.type == MSG_AUTH_DONE || msg.type == MSG_AUTH_FAIL || msg.type == MSG_STORE_REFUSED ? 1 : 0;
-	if (r->outcome != (auth ? OUTCOME_AUTH : OUTCOME_STORE))
+	/* The store may refuse unasked. */
+	if (r->outcome != (auth ? OUTCOME_AUTH : OUTCOME_STORE) && msg.type != MSG_STORE_REFUSED)
 		return;
 	msg.len = take(r, len, &octets);
 	msg.body = octets;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/mechanism.h"
@@ -53,6 +54,17 @@ static bool answer(struct player *p, enum msg_type type, const struct msg_writer
 	return true;
 }
 
+/* The file was written to so much later than the store says. */
+static bool message_answer(struct player *p, struct msg_writer *w, int fd, int64_t changed_nsecs)
+{
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return play_wrong(p, "no file for a message");
+	int64_t nsecs = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	msg_put_u64(w, (uint64_t)(nsecs - changed_nsecs));
+	return answer(p, MSG_STORE_MESSAGE, w, fd);
+}
+
 /* The built-in store: what the mail lines said. */
 static uint64_t mail_octets(const struct player *p, uint32_t idx, unsigned *flags_r)
 {
@@ -97,7 +109,7 @@ static bool store_fetch(struct player *p, const struct session_request *request,
 	msg_put_u64(w, p->mail_lens[idx]);
 	msg_put_u64(w, octets);
 	msg_put_u32(w, flags);
-	return answer(p, MSG_STORE_MESSAGE, w, message_file(p->mails[idx], p->mail_lens[idx]));
+	return message_answer(p, w, message_file(p->mails[idx], p->mail_lens[idx]), 0);
 }
 
 bool play_store_answers(struct player *p)
@@ -328,7 +340,7 @@ static bool put_listed(struct msg_writer *w, const char *text)
 	return true;
 }
 
-static bool message_answer(struct player *p, struct msg_writer *w, const char *text)
+static bool message_says(struct player *p, struct msg_writer *w, const char *text, int64_t changed_nsecs)
 {
 	unsigned long long length, octets;
 	unsigned flags;
@@ -341,7 +353,7 @@ static bool message_answer(struct player *p, struct msg_writer *w, const char *t
 	msg_put_u64(w, octets);
 	msg_put_u32(w, flags);
 	size_t len = play_unescape(text + at, file);
-	return answer(p, MSG_STORE_MESSAGE, w, message_file(file, len)) && play_pump(p);
+	return message_answer(p, w, message_file(file, len), changed_nsecs) && play_pump(p);
 }
 
 bool play_store_says(struct player *p, const char *text)
@@ -372,7 +384,9 @@ bool play_store_says(struct player *p, const char *text)
 		return answer(p, MSG_STORE_LISTED, &w, -1) && play_pump(p);
 	}
 	if (play_starts(text, "MESSAGE ", &rest))
-		return message_answer(p, &w, rest);
+		return message_says(p, &w, rest, 0);
+	if (play_starts(text, "CHANGED ", &rest))
+		return message_says(p, &w, rest, 1);
 	if (sscanf(text, "COMMITTED %u", &count) == 1) {
 		msg_put_u32(&w, count);
 		return answer(p, MSG_STORE_COMMITTED, &w, -1) && play_pump(p);

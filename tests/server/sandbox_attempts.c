@@ -94,6 +94,14 @@ static int set_nodelay(struct scene *scene)
 	return outcome(setsockopt(scene->connected, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)));
 }
 
+static int ask_connection(struct scene *scene)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	return outcome(getsockopt(scene->connected, IPPROTO_TCP, TCP_INFO, &info, &len));
+}
+
 static int peek(struct scene *scene)
 {
 	char octet;
@@ -526,6 +534,7 @@ const struct attempt attempts[] = {
     ROW("shake hands in TLS over inherited sockets", shake_hands, "aaaaaaaaaaaa"),
     ROW("accept a client", accept_client, "aakkkkkdaakk"),
     ROW("switch off Nagle's delay", set_nodelay, "aakkkaaaaakk"),
+    ROW("ask how a connection fares", ask_connection, "aakkkkkdaakk"),
     ROW("peek at what waits", peek, "aaaaaaaaaaaa"),
     ROW("make a socket pair and pass a descriptor", pass_descriptor, "aaaaaaaaaaaa"),
     ROW("ask for much memory and give it back", sort_much, "aaaaaaaaaaaa"),
