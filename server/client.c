@@ -233,13 +233,16 @@ static bool closing_done(struct client *client)
 }
 
 /*
- * Octets of ours went out again and again, and nothing has come back. A client that is there and reads
- * nothing acknowledges our probes; one that had nothing to say for long has answered the kernel's.
+ * Octets of ours went out again and again, or we asked for room more than a look ago, and nothing has come
+ * back. A client that is there and reads nothing answers that; one that had nothing to say for long has
+ * answered the kernel.
  */
-static bool vanished(const struct client *client, const struct tcp_info *info)
+static bool vanished(struct client *client, const struct tcp_info *info)
 {
-	if (info->tcpi_unacked == 0 || info->tcpi_retransmits < LIMIT_SILENCE_RETRANSMITS ||
-	    info->tcpi_last_ack_recv < LIMIT_SILENCE_MSECS)
+	bool asked = info->tcpi_probes > 0, asked_before = client->asked_for_room;
+	client->asked_for_room = asked;
+	bool resent = info->tcpi_unacked > 0 && info->tcpi_retransmits >= LIMIT_SILENCE_RETRANSMITS;
+	if (info->tcpi_last_ack_recv < LIMIT_SILENCE_MSECS || (!resent && !(asked && asked_before)))
 		return false;
 	log_info("vanished session=%016" PRIx64 ": nothing came back for %u seconds", client->id,
 	    info->tcpi_last_ack_recv / 1000u);

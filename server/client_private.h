@@ -29,6 +29,7 @@ struct client {
 	enum outcome outcome;
 	bool sent;                  /* the request of this outcome is on its way */
 	bool eof;                   /* no more input will come */
+	bool asked_for_room;        /* it had not answered that when we last looked */
 	bool mail_waits;            /* among the output there is mail */
 	int conversation, maildrop; /* -1: none */
 	struct event *socket_event, *conversation_event, *maildrop_event, *timer;
