@@ -49,6 +49,8 @@ static int scanned(void *arg, const struct record *found)
 	struct count *count = arg;
 	const struct mailbox_ops *ops = count->mailbox->ops;
 	struct record record = *found;
+	if (found->octets != 0) /* it had to be read to be found */
+		return add(&count->usage, found);
 	int rc = ops->length != NULL ? ops->length(count->mailbox, &record)
 				     : ops->measure(count->mailbox, &record);
 	if (rc == MAILDROP_GONE)
