@@ -78,17 +78,21 @@ LAST_COMMANDS = (("STAT", TAKEN), ("LIST", TAKEN), ("RETR 1", TAKEN), ("DELE 2",
 
 @each(TAKEOVERS, "whatever the old session says then, it is told, and nothing of what it marked is removed")
 def told(server):
-    user = server.user(ONE, TWO)
-    for command, answer in LAST_COMMANDS:
-        first = server.logged_in(user)
+    users = {command: server.user(ONE, TWO) for command, _ in LAST_COMMANDS}
+    firsts = {command: server.logged_in(user) for command, user in users.items()}
+    for first in firsts.values():
         first.expect("DELE 1", "+OK")
-        second, ok = login(server, user)
-        assert ok.startswith(b"+OK"), ok
-        got = first.command(command)
+    seconds = {command: server.pop3() for command in users}
+    for command, second in seconds.items():
+        second.send(f"USER {users[command]}\r\nPASS {PASSWORD}\r\n".encode())
+    for second in seconds.values():
+        assert second.line().startswith(b"+OK") and second.line().startswith(b"+OK")
+    for command, answer in LAST_COMMANDS:
+        got = firsts[command].command(command)
         assert got == answer, (command, got)
-        first.closed()
-        second.close()
-    assert server.stored(user) == sorted([ONE, TWO])
+        firsts[command].closed()
+        seconds[command].quit()
+        assert server.stored(users[command]) == sorted([ONE, TWO])
 
 
 @each(TAKEOVERS, "QUIT of a session that lost its maildrop, and had marked nothing, is +OK")
