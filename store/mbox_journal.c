@@ -214,31 +214,30 @@ static int overwrite(struct mbox_journal *journal, struct mbox *mbox)
 	return rc;
 }
 
-/* The removed copies are remembered, or, where that cannot be, one that stays may change its UIDL some day.
- */
-static void remember(struct mbox_journal *journal, struct mbox *mbox)
+/* Which copies were removed; until that is remembered, those that stay may have other UIDLs. */
+static bool remember(struct mbox_journal *journal)
 {
 	size_t len = journal->id_count * sizeof(struct mbox_id);
 	struct mbox_copies copies = {0};
-	struct mbox_id *ids = journal->id_count == 0 ? NULL : malloc(len);
 	if (journal->id_count == 0)
-		return;
-	if (ids == NULL ||
-	    read_at(read_journal, journal, ids, len, sizeof(struct head) + journal->tail_length) !=
-		MAILDROP_OK ||
-	    mbox_copies_load(&copies, journal->home) != MAILDROP_OK ||
-	    !mbox_copies_remember(journal->home, &copies, ids, journal->id_count))
-		store_note(mbox->mailbox.store, "%s: which copies were removed cannot be remembered: %s",
-		    mbox->file.name, strerror(errno));
+		return true;
+	struct mbox_id *ids = malloc(len);
+	bool done = ids != NULL &&
+		    read_at(read_journal, journal, ids, len, sizeof(struct head) + journal->tail_length) ==
+			MAILDROP_OK &&
+		    mbox_copies_load(&copies, journal->home) == MAILDROP_OK &&
+		    mbox_copies_remember(journal->home, &copies, ids, journal->id_count);
+	int error = errno;
 	mbox_copies_clear(&copies);
 	free(ids);
+	errno = error;
+	return done;
 }
 
-/* All is done and safe. A journal that stays does no harm: it is found to be done. */
+/* The mail is as it should be, and safe. A journal that stays does no harm: it is found to be done. */
 static void finish(struct mbox_journal *journal, struct mbox *mbox)
 {
-	remember(journal, mbox);
-	if (unlinkat(journal->home, JOURNAL_NAME, 0) != 0 || fsync(journal->home) != 0)
+	if (!remember(journal) || unlinkat(journal->home, JOURNAL_NAME, 0) != 0 || fsync(journal->home) != 0)
 		store_note(mbox->mailbox.store, "%s: the journal cannot be removed: %s", mbox->file.name,
 		    strerror(errno));
 }

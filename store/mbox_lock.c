@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,16 +115,51 @@ static void touch(struct mbox_lock *lock)
 	lock->touched_secs = now_secs(CLOCK_MONOTONIC);
 }
 
+/*
+ * Makes the file with the number in it, in one step: one that a dead process has left without would lock
+ * everybody out for long. Where that cannot be, in two. -1 and errno, EEXIST: somebody holds it.
+ */
+static int make_file(struct mbox_lock *lock)
+{
+	static atomic_uint counter;
+	char name[NAME_MAX + 1];
+	int len = snprintf(
+	    name, sizeof(name), "%s.%ld.%u", lock->dotlock, (long)getpid(), atomic_fetch_add(&counter, 1));
+	int fd = len > NAME_MAX ? -1 : beneath_open(lock->dir, name, O_RDWR | O_CREAT | O_EXCL, 0644);
+	if (fd >= 0) {
+		lock->dotlock_fd = fd;
+		touch(lock);
+		if (renameat2(lock->dir, name, lock->dir, lock->dotlock, RENAME_NOREPLACE) == 0)
+			return 0;
+		int error = errno;
+		unlinkat(lock->dir, name, 0);
+		close(fd);
+		lock->dotlock_fd = -1;
+		errno = error;
+	}
+	if (errno == EEXIST)
+		return -1;
+	lock->dotlock_fd = beneath_open(lock->dir, lock->dotlock, O_RDWR | O_CREAT | O_EXCL, 0644);
+	if (lock->dotlock_fd < 0)
+		return -1;
+	touch(lock);
+	return 0;
+}
+
+/* Without making and removing files while there is one already. */
+static bool is_there(const struct mbox_lock *lock)
+{
+	struct stat st;
+	return fstatat(lock->dir, lock->dotlock, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static int make_dotlock(struct mbox_lock *lock, int mbox)
 {
 	for (int tries = 0; tries < CREATE_TRIES_COUNT; tries++) {
-		int fd = beneath_open(lock->dir, lock->dotlock, O_RDWR | O_CREAT | O_EXCL, 0644);
-		if (fd >= 0) {
-			lock->dotlock_fd = fd;
-			touch(lock);
+		errno = EEXIST;
+		if (!is_there(lock) && make_file(lock) == 0)
 			return MAILDROP_OK;
-		}
-		if (errno != EEXIST)
+		if (errno != EEXIST && errno != ENOENT)
 			return beneath_error(errno) == MAILDROP_PERM ? MAILDROP_PERM : MAILDROP_TEMP;
 		if (!remove_stale(lock, mbox))
 			break;
