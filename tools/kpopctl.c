@@ -13,6 +13,7 @@
 
 #include "tools/expire.h"
 #include "tools/map.h"
+#include "tools/uidl.h"
 #include "tools/user.h"
 
 static const struct noun {
@@ -23,6 +24,7 @@ static const struct noun {
     {"user", user_main, user_usage},
     {"map", map_main, map_usage},
     {"expire", expire_main, expire_usage},
+    {"uidl", uidl_main, uidl_usage},
 };
 
 #define NOUNS_COUNT (sizeof(nouns) / sizeof(nouns[0]))
