@@ -95,13 +95,18 @@ static int own(
 		return refuse(config, why_r, size, "something else is there now");
 	if (find_owner(config, &uid, &gid, why_r, size) < 0)
 		return -1;
-	if ((st.st_uid != uid || st.st_gid != gid) && fchownat(file, "", uid, gid, AT_EMPTY_PATH) < 0)
+	/* Root that may change owners, but nothing that is not its own: so it is made our own first. */
+	mode_t mode = (mode_t)strtoul(config->path_mode, NULL, 8);
+	bool ours = st.st_uid == geteuid();
+	snprintf(name, sizeof name, "/proc/self/fd/%d", file);
+	if ((st.st_mode & 0777) != mode &&
+	    ((!ours && fchownat(file, "", geteuid(), (gid_t)-1, AT_EMPTY_PATH) < 0) || chmod(name, mode) < 0))
+		return refuse(config, why_r, size, strerror(errno));
+	if (fstat(file, &st) < 0 ||
+	    ((st.st_uid != uid || st.st_gid != gid) && fchownat(file, "", uid, gid, AT_EMPTY_PATH) < 0))
 		return refuse(config, why_r, size,
 		    errno == EPERM ? "path_owner and path_group need root, or a group that is ours"
 				   : strerror(errno));
-	snprintf(name, sizeof name, "/proc/self/fd/%d", file);
-	if (chmod(name, (mode_t)strtoul(config->path_mode, NULL, 8)) < 0)
-		return refuse(config, why_r, size, strerror(errno));
 	*socket_r = (struct local_socket){.device = st.st_dev, .inode = st.st_ino};
 	snprintf(socket_r->path, sizeof socket_r->path, "%s", config->path);
 	return 0;

@@ -20,13 +20,17 @@ MESSAGE = b"From: a@example.net\r\nSubject: x\r\n\r\nOne line.\r\n"
 STORED = MESSAGE.replace(b"\r\n", b"\n")
 
 
-def make(mount=None, **options):
-    """A server with both ways in; mount: the size of a file system for the mail."""
+# What kpopd.service leaves to root: no rights over files of others but to read, write and give them away.
+UNIT = ("setpriv", "--bounding-set", "-all,+setuid,+setgid,+sys_chroot,+chown,+dac_override,+kill,+net_bind_service,+sys_ptrace")
+
+
+def make(mount=None, owner="", **options):
+    """A server with both ways in; mount: the size of a file system for the mail; owner: whose socket it is."""
     made = harness.Server(realm, users=8, start=False, **options)
     made.path = made.dir / "lmtp.sock"
     made.lmtp_port = harness.free_ports(1)[0]
     made.sections = (
-        f"listener local {{ protocol = lmtp path = '{made.path}' path_mode = '0600' }}\n"
+        f"listener local {{ protocol = lmtp path = '{made.path}' path_mode = '0600' {owner} }}\n"
         f"listener loop {{ protocol = lmtp addresses = {{'127.0.0.1'}} port = {made.lmtp_port} }}\n"
         "class small { users = {'u6'} quota_octets = 1000 }\n"
         "class few { users = {'u7'} quota_messages = 1 }\n")
@@ -50,7 +54,8 @@ def empty(which, user):
 
 
 server = make(message_octets="64K")
-strict = make(lmtp_idle_secs=2, lmtp_sessions=2, quota_full="permanent", lmtp_unknown="create")
+strict = make(lmtp_idle_secs=2, lmtp_sessions=2, quota_full="permanent", lmtp_unknown="create",
+              **({"owner": "path_owner = nobody", "wrapper": UNIT} if ROOT else {}))
 
 
 def connect(which=server):
@@ -411,6 +416,17 @@ def reload_():
     connect().close()
 
 
+if ROOT:
+    @row("root with the rights of kpopd.service gives the socket away, and changes it later")
+    def owner():
+        assert (strict.path.stat().st_uid, strict.path.stat().st_mode & 0o777) == (65534, 0o600)
+        strict.sections = strict.sections.replace("'0600'", "'0660'")
+        strict.write_conf()
+        strict.reload()
+        assert (strict.path.stat().st_uid, strict.path.stat().st_mode & 0o777) == (65534, 0o660)
+        connect(strict).close()
+
+
 @row("a socket file that was left behind gives way; anything else that is there does not")
 def left_over():
     path = strict.dir / "other.sock"
@@ -456,7 +472,7 @@ if ROOT:
         script = ("import socket, sys\ns = socket.socket(socket.AF_UNIX)\ntry:\n s.connect(sys.argv[1])\n"
                   "except PermissionError:\n sys.exit(7)\n")
         result = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", script,
-                                 strict.path], check=False)
+                                 server.path], check=False)
         assert result.returncode == 7
 
 
