@@ -37,6 +37,10 @@ static size_t boot_id(const char *given, char *id_r, bool *synced_r)
 		close(fd);
 	if (given != NULL)
 		len = snprintf(id_r, BOOT_ID_OCTETS, "%s", given);
+	/* Whoever hands it over may have read it as a line. */
+	const char *end = len > 0 && len < BOOT_ID_OCTETS ? memchr(id_r, '\n', (size_t)len) : NULL;
+	if (end != NULL)
+		len = end - id_r;
 	*synced_r = len <= 0 || len >= BOOT_ID_OCTETS;
 	if (!*synced_r)
 		return (size_t)len;
@@ -176,6 +180,31 @@ void index_release(struct index_env **env)
 	if (gone->references == 0)
 		env_free(gone);
 	pthread_mutex_unlock(lock);
+}
+
+const char *index_dir(const struct index *x)
+{
+	return x->dir;
+}
+
+unsigned index_count(const struct index *x)
+{
+	return x->count;
+}
+
+unsigned index_place(const struct index *x, const char *user)
+{
+	return record_place(user, x->count);
+}
+
+struct index_env *index_look(const struct index *x, unsigned number, int *error_r)
+{
+	return env_look(&x->config, number, error_r);
+}
+
+void index_set_aside(const struct index *x, unsigned number)
+{
+	env_set_aside(&x->config, number);
 }
 
 static int read_begin(struct index_env *env, MDB_txn **txn_r)

@@ -76,4 +76,15 @@ int index_remove(struct index_env *env, const char *user, const uint32_t *uids, 
 /* Deletes what is marked as gone; drop as the index has it afterwards. INDEX_FAILED. */
 int index_purge(struct index_env *env, const char *user, struct drop *drop);
 
+/* ---- for inspect.c ---- */
+
+const char *index_dir(const struct index *index);
+/* Environments are numbered from 0. */
+unsigned index_count(const struct index *index);
+unsigned index_place(const struct index *index, const char *user);
+/* As env_look. */
+struct index_env *index_look(const struct index *index, unsigned number, int *error_r);
+/* Whatever is there becomes NN.bad; who has it open keeps it. */
+void index_set_aside(const struct index *index, unsigned number);
+
 #endif

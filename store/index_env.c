@@ -122,18 +122,28 @@ static int open_use(const char *dir, unsigned number)
 	return fd;
 }
 
-void env_discard(const struct env_config *config, unsigned number)
+static void set_aside_unopened(const struct env_config *config, unsigned number, bool keep)
 {
 	char *path = env_path(config->dir, number, ".mdb");
 	struct stat st;
 	if (path != NULL && lstat(path, &st) == 0) {
 		int use = open_use(config->dir, number);
 		if (use >= 0) {
-			set_aside(use, -1, path, 0, false);
+			set_aside(use, -1, path, 0, keep);
 			close(use);
 		}
 	}
 	free(path);
+}
+
+void env_discard(const struct env_config *config, unsigned number)
+{
+	set_aside_unopened(config, number, false);
+}
+
+void env_set_aside(const struct env_config *config, unsigned number)
+{
+	set_aside_unopened(config, number, true);
 }
 
 /* Errors for which the file is not to blame, or which a new file would not mend. */
@@ -202,7 +212,8 @@ static int make_lock_file(const struct index_env *env, unsigned readers)
 	return rc;
 }
 
-static int open_mdb(struct index_env *env, const struct env_config *config)
+/* look: to be read alone, and as large as it is. */
+static int open_mdb(struct index_env *env, const struct env_config *config, bool look)
 {
 	unsigned readers = config->few ? FEW_READERS_COUNT : READERS_COUNT;
 	int rc = make_lock_file(env, readers);
@@ -210,9 +221,10 @@ static int open_mdb(struct index_env *env, const struct env_config *config)
 		rc = mdb_env_create(&env->mdb);
 	if (rc != 0)
 		return rc;
-	mdb_env_set_mapsize(env->mdb, config->map_octets != 0 ? config->map_octets : MAP_OCTETS);
+	if (!look)
+		mdb_env_set_mapsize(env->mdb, config->map_octets != 0 ? config->map_octets : MAP_OCTETS);
 	mdb_env_set_maxreaders(env->mdb, readers);
-	unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (config->synced ? 0 : MDB_NOSYNC);
+	unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (look ? MDB_RDONLY : config->synced ? 0 : MDB_NOSYNC);
 	rc = mdb_env_open(env->mdb, env->path, flags, 0600);
 	if (rc == 0) {
 		int dead;
@@ -232,7 +244,7 @@ static int open_guarded(struct index_env *env, const struct env_config *config)
 	if (!lock_octet_wait(env->use, F_RDLCK, USE_GUARD))
 		return EAGAIN;
 	env_enter(env);
-	int rc = open_mdb(env, config);
+	int rc = open_mdb(env, config, false);
 	env_leave(env);
 	struct stat st;
 	if (rc == 0 && stat(env->path, &st) == 0) {
@@ -262,7 +274,8 @@ static bool env_start(struct index_env *env, const struct env_config *config)
 	return rc == 0;
 }
 
-struct index_env *env_open(const struct env_config *config, unsigned number)
+/* Without a file; use may be -1. NULL: no memory. */
+static struct index_env *env_new(const struct env_config *config, unsigned number)
 {
 	struct index_env *env = calloc(1, sizeof(*env));
 	if (env == NULL)
@@ -273,12 +286,61 @@ struct index_env *env_open(const struct env_config *config, unsigned number)
 	pthread_mutex_init(&env->writer_lock, NULL);
 	pthread_rwlock_init(&env->map_lock, NULL);
 	env->path = env_path(config->dir, number, ".mdb");
+	env->use = -1;
+	return env;
+}
+
+struct index_env *env_open(const struct env_config *config, unsigned number)
+{
+	struct index_env *env = env_new(config, number);
+	if (env == NULL)
+		return NULL;
 	env->use = open_use(config->dir, number);
 	if (env->use < 0)
 		store_note(env->store, "index %s/%02u.use: %s", config->dir, number, strerror(errno));
 	if (env->path == NULL || env->use < 0 || !env_start(env, config)) {
 		env_free(env);
 		return NULL;
+	}
+	return env;
+}
+
+/* As open_guarded, but nothing is made but LMDB's lock file. */
+static int look_guarded(struct index_env *env, const struct env_config *config)
+{
+	int rc = lock_octet_wait(env->use, F_RDLCK, USE_GUARD) ? 0 : EAGAIN;
+	struct stat st;
+	if (rc != 0)
+		return rc;
+	if (stat(env->path, &st) != 0)
+		rc = errno;
+	else if (somebody_died(env->use, env->slot, false))
+		rc = EOWNERDEAD;
+	if (rc == 0) {
+		env_enter(env);
+		rc = open_mdb(env, config, true);
+		env_leave(env);
+	}
+	lock_octet(env->use, F_UNLCK, USE_GUARD);
+	return rc;
+}
+
+struct index_env *env_look(const struct env_config *config, unsigned number, int *error_r)
+{
+	struct index_env *env = env_new(config, number);
+	struct stat st;
+	*error_r = env == NULL || env->path == NULL ? ENOMEM : stat(env->path, &st) != 0 ? errno : 0;
+	if (*error_r == 0) {
+		env->use = open_use(config->dir, number);
+		*error_r = env->use < 0 ? errno : 0;
+	}
+	if (*error_r == 0) {
+		env->slot = claim_slot(env->use);
+		*error_r = look_guarded(env, config);
+	}
+	if (*error_r != 0 && env != NULL) {
+		env_free(env);
+		env = NULL;
 	}
 	return env;
 }

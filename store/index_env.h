@@ -51,10 +51,18 @@ struct env_config {
 /* NULL: cannot be used now. */
 struct index_env *env_open(const struct env_config *config, unsigned number);
 void env_free(struct index_env *env);
+/*
+ * Opens it to be read and nothing else: makes none where there is none, sets aside none. Not for a process
+ * that has it open already. NULL and an LMDB or errno value: ENOENT there is none, EOWNERDEAD a process died
+ * in it.
+ */
+struct index_env *env_look(const struct env_config *config, unsigned number, int *error_r);
 /* Whether NN.mdb is still the file that is open. */
 bool env_current(const struct index_env *env);
 /* Removes an environment that nobody can vouch for: another boot wrote it. */
 void env_discard(const struct env_config *config, unsigned number);
+/* Sets it aside, for nobody's fault. */
+void env_set_aside(const struct env_config *config, unsigned number);
 
 /* Every use of LMDB lies between these. */
 void env_enter(struct index_env *env);

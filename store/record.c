@@ -229,6 +229,11 @@ void record_uidl(const struct record *record, char *uidl_r)
 	uidl_r[len] = 0;
 }
 
+unsigned record_format(void)
+{
+	return FORMAT;
+}
+
 unsigned record_place(const char *user, unsigned count)
 {
 	return (unsigned)((mix(0, user, strlen(user)) >> 16) % count);

@@ -93,6 +93,8 @@ bool record_same_content(const struct record *a, const struct record *b);
 /* The UIDL; uidl_r has MAILDROP_UIDL_OCTETS + 1. */
 void record_uidl(const struct record *record, char *uidl_r);
 
+/* The number of the format of values. */
+unsigned record_format(void);
 /* Which of count environments holds a user. */
 unsigned record_place(const char *user, unsigned count);
 

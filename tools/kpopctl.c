@@ -12,6 +12,7 @@
 #include <sysexits.h>
 
 #include "tools/expire.h"
+#include "tools/index.h"
 #include "tools/map.h"
 #include "tools/uidl.h"
 #include "tools/user.h"
@@ -25,6 +26,7 @@ static const struct noun {
     {"map", map_main, map_usage},
     {"expire", expire_main, expire_usage},
     {"uidl", uidl_main, uidl_usage},
+    {"index", index_main, index_usage},
 };
 
 #define NOUNS_COUNT (sizeof(nouns) / sizeof(nouns[0]))
