@@ -16,6 +16,8 @@ struct count {
 static int add(void *arg, const struct record *record)
 {
 	struct maildrop_usage *usage = arg;
+	if (record->gone != 0)
+		return 0;
 	usage->messages++;
 	usage->octets += record->length;
 	return 0;
