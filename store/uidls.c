@@ -93,12 +93,12 @@ static int read_lines(int fd, struct reader *reader)
 		if (got == 0 || reader->stopped)
 			break;
 		len += (size_t)got;
-		const char *line_end = skipping ? memchr(buf, '\n', len) : buf - 1;
-		if (line_end == NULL) {
+		const char *line_end = skipping ? memchr(buf, '\n', len) : NULL;
+		if (skipping && line_end == NULL) {
 			len = 0;
 			continue;
 		}
-		size_t skipped = (size_t)(line_end + 1 - buf);
+		size_t skipped = line_end == NULL ? 0 : (size_t)(line_end + 1 - buf);
 		memmove(buf, buf + skipped, len - skipped);
 		len = take_lines(reader, buf, len - skipped);
 		skipping = len > UIDLS_LINE_OCTETS;
