@@ -3,6 +3,7 @@
 """mail_users = system: mail of accounts, each served by a process that is this account and nobody else."""
 import contextlib
 import ctypes
+import grp
 import os
 import pathlib
 import pwd
@@ -14,6 +15,7 @@ import time
 
 import accounts
 import harness
+import lmtp
 from harness import KINDS, PASSWORD, row, run, wait_for
 
 if not harness.ROOT:
@@ -572,6 +574,120 @@ def beneath_mail_root():
             client.quit()
         assert not spool.stored(user)
     assert spool.stop() == 0
+
+
+def spools(mode, group, shared, **options):
+    """Mail in one file a user, in a folder of all of them."""
+    spool = accounts.Server(realm, [ALICE, BOB, STRANGE], maildir=None, spool="%u", start=False, **options)
+    os.chown(spool.mail_root, 0, group)
+    spool.mail_root.chmod(mode)
+    for user in (ALICE, BOB, STRANGE):
+        for _ in range(2):
+            run(harness.BUILD / "kpop-deliver", "-c", spool.conf, "-d", user, input=ONE + user.encode() + b"\n")
+        status = (spool.mail_root / user).stat()
+        assert status.st_uid == server.accounts[user].pw_uid and status.st_mode & 0o777 == 0o600, user
+    spool.start()
+    # Another's file is not his to read, and a link to it, or a FIFO, is not his mail.
+    bobs = spool.mail_root / BOB
+    for make in (lambda path: path.symlink_to(bobs), lambda path: os.link(bobs, path), os.mkfifo):
+        with instead(spool.mail_root / ALICE, make):
+            with spool.pop3() as client:
+                client.expect(f"USER {ALICE}", "+OK")
+                answer = client.command(f"PASS {PASSWORD}")
+                assert answer.startswith(b"-ERR") or client.stat() == (0, 0), answer
+    for user in (ALICE, BOB, STRANGE):
+        with spool.logged_in(user) as client:
+            assert client.stat()[0] == 2
+            before = client.listing("UIDL")
+            assert client.raw_message("RETR 1").endswith(user.encode() + b"\r\n")
+            client.expect("DELE 1", "+OK")
+            client.quit()
+        with spool.logged_in(user) as client:
+            assert client.listing("UIDL") == [b"1 " + before[1].split()[1]]
+            client.quit()
+        assert (spool.mail_root / user).stat().st_uid == server.accounts[user].pw_uid
+        assert spool.state(user).stat().st_mode & 0o777 == 0o700
+    assert shared or not list(spool.mail_root.glob("*.lock"))
+    assert spool.stop() == 0
+
+
+harness.add_row("mbox files in a folder where all may write", spools, 0o1777, 0, True)
+
+
+@row("mbox files in a folder of the group mail, locked without files")
+def spools_of_mail():
+    spools(0o2775, grp.getgrnam("mail").gr_gid, False, spool_locks=["fcntl"])
+
+
+@row("an mbox file in the home")
+def mbox_at_home():
+    homes = accounts.Server(realm, [ALICE], maildir=None, spool="%h/mail/inbox", start=False)
+    folder = server.home(ALICE) / "mail"
+    folder.mkdir()
+    os.chown(folder, server.accounts[ALICE].pw_uid, server.accounts[ALICE].pw_gid)
+    run(harness.BUILD / "kpop-deliver", "-c", homes.conf, "-d", ALICE, input=ONE)
+    homes.start()
+    with homes.logged_in(ALICE) as client:
+        assert client.raw_message("RETR 1").endswith(b"first\r\n")
+        client.expect("DELE 1", "+OK")
+        client.quit()
+    assert (folder / "inbox").read_bytes() == b""
+    assert homes.stop() == 0
+
+
+@row("LMTP delivers into homes, as the user")
+def by_lmtp():
+    path = server.dir / "lmtp.sock"
+    homes = accounts.Server(realm, [ALICE, BOB], start=False,
+                            sections=f"listener local {{ protocol = lmtp path = '{path}' path_mode = '0600' }}\n")
+    homes.start()
+    fresh(ALICE)
+    fresh(BOB)
+    with lmtp.Client(path).hello() as client:
+        replies = client.deliver(ONE.replace(b"\n", b"\r\n"), ALICE, BOB)
+        assert all(reply.startswith(b"250") for reply in replies), replies
+        for user in ("root", "kt-nowhere", "kt-low"):
+            client.expect("MAIL FROM:<>", "250")
+            answer = client.command(f"RCPT TO:<{user}>")
+            assert answer.startswith(b"550"), answer
+            client.expect("RSET", "250")
+    for user in (ALICE, BOB):
+        for file in (server.maildir(user), *server.maildir(user).rglob("*")):
+            assert file.stat().st_uid == server.accounts[user].pw_uid and file.stat().st_mode & 0o077 == 0, file
+        with homes.logged_in(user) as client:
+            assert client.raw_message("RETR 1").endswith(b"first\r\n")
+            client.quit()
+    assert homes.stop() == 0
+
+
+@row("kpopctl acts as the user: his UIDLs are told, his old mail is removed, of all users or one")
+def tools():
+    control = [harness.BUILD / "kpopctl", "-c", server.conf]
+    fresh(ALICE, ONE, ONE)
+    fresh(BOB, ONE)
+    for user in (STRANGE, LONG):
+        fresh(user)
+    with server.logged_in(ALICE) as client:
+        uidls = [line.split()[1] for line in client.listing("UIDL")]
+        client.quit()
+    told = run(*control, "uidl", "export", ALICE).stdout
+    assert all(uidl in told for uidl in uidls), told
+    assert server.state(ALICE).stat().st_uid == server.accounts[ALICE].pw_uid
+    conf = server.conf.read_text()
+    server.conf.write_text("expire_days = 30\n" + conf)
+    # By when mail has come: its file's time, here as old as its name says.
+    for user in (ALICE, BOB):
+        for path in (server.maildir(user) / "new").iterdir():
+            os.utime(path, (1700000000, 1700000000))
+    try:
+        with instead(server.home(LONG), lambda _: None):
+            result = run(*control, "expire", check=False)
+    finally:
+        server.conf.write_text(conf)
+    assert not server.stored(ALICE) and not server.stored(BOB), result.stdout
+    for user in (ALICE, BOB):
+        for path in (*server.maildir(user).rglob("*"), *server.state(user).rglob("*")):
+            assert path.stat().st_uid == server.accounts[user].pw_uid, path
 
 
 def deliver(user, by=None):
