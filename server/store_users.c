@@ -29,7 +29,8 @@ static size_t list_paths(const struct config *config, struct sandbox_path paths_
 {
 	static char users[PATH_MAX];
 	static const char *const services[] = {"/etc", "/usr/lib", "/usr/lib64", "/usr/share", "/lib",
-	    "/lib64", "/run", "/var/run", "/var/lib/sss", "/dev/null", NULL};
+	    "/lib64", "/run", "/var/run", "/var/lib/sss", "/var/lib/misc", "/var/lib/extrausers", "/dev/null",
+	    NULL};
 	size_t count = 0;
 	if (identity_in_homes(config)) {
 		paths_r[count++] = (struct sandbox_path){"/", SANDBOX_WRITE};

@@ -180,6 +180,45 @@ def reload():
         old.quit()
 
 
+@row("accounts of another name service, whose module is loaded when the first of them comes")
+def other_name_service():
+    if accounts.PRIVATE not in os.environ:
+        print("# /etc and /var/lib are the machine's own here")
+        return
+    folder = pathlib.Path("/var/lib/extrausers")
+    folder.mkdir(exist_ok=True)
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "kpopd-test", folder)
+    switch = pathlib.Path("/etc/nsswitch.conf")
+    before = switch.read_text()
+    try:
+        switch.write_text("passwd: files extrausers\ngroup: files extrausers\n")
+        home = accounts.HOMES / "kt-extra"
+        home.mkdir(mode=0o700)
+        os.chown(home, 62001, 62001)
+        (folder / "passwd").write_text(f"kt-extra:x:62001:62001::{home}:/bin/false\n")
+        (folder / "group").write_text("kt-extra:x:62001:\nkt-friends:x:62002:kt-extra\n")
+        (folder / "shadow").write_text("")
+        entry = wait_for(lambda: [found for found in pwd.getpwall() if found.pw_name == "kt-extra"], "the name service knows")[0]
+        server.accounts["kt-extra"] = entry
+        server.add_user("kt-extra")
+        whole_session("POP3", "kt-extra")
+        # Where Landlock has a list of places, those of name services are on it.
+        spool = accounts.Server(realm, ["kt-extra"], maildir="%u/Maildir", start=False)
+        os.chown(spool.mail_root, 0, 0)
+        spool.mail_root.chmod(0o755)
+        run(harness.BUILD / "kpop-deliver", "-c", spool.conf, "-d", "kt-extra", input=ONE)
+        spool.start()
+        with spool.logged_in("kt-extra") as client:
+            assert client.stat()[0] == 1
+            pid = [pid for pid, _ in spool.family() if uid_of(pid) == 62001]
+            assert len(pid) == 1 and {int(word) for word in fields(pid[0])["Groups"].split()} == {62001, 62002}
+            client.quit()
+        assert spool.stop() == 0
+    finally:
+        switch.write_text(before)
+        run("umount", "-l", folder)
+
+
 # --- who is refused -------------------------------------------------------------------------------
 
 def never_served(user, reason):
