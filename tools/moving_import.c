@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,11 +33,6 @@ struct import {
 	struct live_counts live;
 	bool from_server;
 };
-
-static bool is_address(const char *source)
-{
-	return strncasecmp(source, "pop3://", 7) == 0 || strncasecmp(source, "pop3s://", 8) == 0;
-}
 
 /* ---- a file ---- */
 
@@ -282,7 +276,7 @@ int moving_import(
     const struct config *config, const struct moving_options *options, const char *user, const char *source)
 {
 	struct import import = {
-	    .options = options, .user = user, .source = source, .from_server = is_address(source)};
+	    .options = options, .user = user, .source = source, .from_server = remote_is_address(source)};
 
 	return moving_status(mailuser_run(config, user, run, &import));
 }

@@ -36,9 +36,14 @@ struct answer {
 	char text[LINE_OCTETS];
 };
 
+bool remote_is_address(const char *source)
+{
+	return strncasecmp(source, "pop3://", 7) == 0 || strncasecmp(source, "pop3s://", 8) == 0;
+}
+
 const char *remote_url_check(const char *url)
 {
-	if (strncasecmp(url, "pop3://", 7) != 0 && strncasecmp(url, "pop3s://", 8) != 0)
+	if (!remote_is_address(url))
 		return "write pop3://HOST or pop3s://HOST, with :PORT where it is not the usual one";
 	const char *host = strstr(url, "://") + 3;
 	size_t len = strcspn(host, "/");

@@ -25,6 +25,8 @@ struct remote_options {
 
 struct side;
 struct remote;
+/* Whether a source is meant to be a server. */
+bool remote_is_address(const char *source);
 /* NULL: sound; else what is wrong with an address. */
 const char *remote_url_check(const char *url);
 /* Logs in, and lists all messages into side. 0, or -1 with side->why. *remote_r is there in either case. */

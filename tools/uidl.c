@@ -3,18 +3,21 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "server/folders.h"
 #include "server/limits.h"
 #include "server/names.h"
 #include "tools/moving.h"
 #include "tools/uidl_template.h"
 
 #define TOP_LINES_MAX 1000000u
+#define WHY_OCTETS (PATH_MAX + 256u)
 
 /* An option's short letter, or its number when it has none, is also its bit in struct command. */
 enum {
@@ -191,8 +194,10 @@ static const char *checked_url(const char *url)
 {
 	const char *why = remote_url_check(url);
 
-	if (why != NULL)
-		exit(kpopctl_fail("%s: %s", url, why) == EXIT_FAILURE ? EX_USAGE : EX_USAGE);
+	if (why != NULL) {
+		kpopctl_fail("%s: %s", url, why);
+		exit(EX_USAGE);
+	}
 	return url;
 }
 
@@ -317,10 +322,15 @@ static bool formats_agree(const struct typed *typed)
 
 static int import(const struct config *config, const struct typed *typed)
 {
-	char user[LIMIT_USER_OCTETS + 1];
+	char user[LIMIT_USER_OCTETS + 1], why[WHY_OCTETS];
 
 	if (!formats_agree(typed))
 		return kpopctl_fail("--uidl-format is for the formats dovecot, cyrus and mbox");
+	if (typed->word_count > 2 && remote_is_address(typed->words[typed->word_count - 1]))
+		checked_url(typed->words[typed->word_count - 1]);
+	/* One moves in before the server's first start. */
+	if (!typed->options.dry_run && folders_make(config, why, sizeof(why)) < 0)
+		return kpopctl_fail("%s", why);
 	if (typed->list != NULL)
 		return moving_import_all(config, &typed->options, typed->list, typed->words[2]);
 	if (with_user(config, typed, user) != EXIT_SUCCESS)

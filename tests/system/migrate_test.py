@@ -428,6 +428,64 @@ def copies():
         assert exported("u0")[:4] == before, told
 
 
+@row("while kpopd serves: a session keeps an import out, and the next login sees what was imported")
+def while_serving():
+    fresh("u0", 3)
+    one, two, three = names("u0")
+    lines = listed(f"{three}\tx3", f"{two}\tx2", f"{one}\tx1")
+    server.start()
+    try:
+        with server.logged_in("u0") as session:
+            told = kpopctl("import", "u0", lines, status=75)
+            assert "a session is using it" in told, told
+            session.expect("QUIT", "+OK")
+        harness.wait_for(lambda: "a session" not in run(BUILD / "kpopctl", "-c", server.conf, "uidl", "export", "u0",
+                                                        check=False).stdout.decode(), "the session has ended")
+        kpopctl("import", "u0", lines)
+        assert uidls(server.pop3_port, "u0") == ["x3", "x2", "x1"]
+        server.deliver("u0", letter(4))
+        with oldservers.Pop3(server.pop3_port, "u0") as session:
+            assert session.uidls()[:3] == ["x3", "x2", "x1"] and len(session.uidls()) == 4
+            assert session.retr(1) == letter(3).replace(b"\n", b"\r\n")
+            session.client.dele(2)
+        kpopctl("import", "--keep-going", "u0", lines, status=1)
+        assert exported("u0")[:2] == ["x3", "x1"]
+        shutil.rmtree(server.state_dir / "index")
+        server.stop()
+        (server.state_dir / "index").mkdir(mode=0o700)
+        server.own(server.state_dir / "index")
+        server.start()
+        assert uidls(server.pop3_port, "u0")[:2] == ["x3", "x1"]
+    finally:
+        server.stop()
+
+
+@row("mail that stays in its mbox, served by kpopd now: X-UIDL and Dovecot's numbers out of the spool itself")
+def spool_to_spool():
+    spools = harness.Server(realm, users=2, start=False, spool="%u")
+    letters = [letter(number, more=f"X-UIDL: {chr(97 + number)}\n") for number in range(1, 6)]
+    (spools.dir / "dovecot").mkdir()
+    spools.own(spools.dir / "dovecot")
+    for user, template, words in (("u0", None, ("--format", "qpopper")), ("u1", "%08Xv%08Xu", ("--format", "uw"))):
+        spool = spools.mail_root / user
+        spool.write_bytes(mbox(letters))
+        spools.own(spool)
+        before = ["b", "c", "d", "e", "f"]
+        if template:
+            with Dovecot(spools.mail_root, location=f"mbox:{spools.dir}/dovecot/%n:INBOX={spools.mail_root}/%n",
+                         pop3_uidl_format=template) as old:
+                before = old.uidls(user)
+        run(BUILD / "kpopctl", "-c", spools.conf, "uidl", "import", *words, user, spool)
+        spools.start()
+        try:
+            assert uidls(spools.pop3_port, user) == before
+            with oldservers.Pop3(spools.pop3_port, user) as session:
+                session.client.dele(2)
+            assert uidls(spools.pop3_port, user) == before[:1] + before[2:]
+        finally:
+            spools.stop()
+
+
 @row("a source that is none, or is no file, is refused at once")
 def no_source():
     fresh("u0", 1)
