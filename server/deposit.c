@@ -183,11 +183,11 @@ bool deposit_serve(struct deposit *deposit, struct store *store)
 		log_error("session=%016" PRIx64 " user=%s: lmtp handed over what is no message: ended",
 		    deposit->session, deposit->user);
 		deposit_refuse(deposit, DELIVERY_TEMP);
-		return true;
-	}
-	if (store_letter(deposit, store, &letter)) {
+	} else if (store_letter(deposit, store, &letter)) {
 		log_stored(deposit, &letter);
 		(void)msg_send(deposit->fd, MSG_DELIVERER_STORED, NULL, 0, -1);
 	}
+	if (msg.fd >= 0)
+		close(msg.fd);
 	return true;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a hostile front may send to auth and store: datagrams on a door, on a conversation, on a maildrop.
+ * What a hostile front may send to auth and store: datagrams on a door, on a conversation, on a maildrop; and
+ * a hostile lmtp process to a deliverer.
  *
- * The first octet chooses the process: auth for tokens, auth for passwords, store. Then datagrams: an octet
- * with the type in its low five bits and a lie in its high three, two octets of length, the body.
+ * The first octet chooses the process: auth for tokens, auth for passwords, store, deliverer. Then datagrams:
+ * an octet with the type in its low five bits and a lie in its high three, two octets of length, the body.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +20,7 @@
 #include "server/identity.h"
 #include "server/conversation.h"
 #include "server/identity.h"
+#include "server/deposit.h"
 #include "server/drop.h"
 #include "tests/sasl/world.h"
 
@@ -26,11 +29,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum lie { LIE_NONE = 0, LIE_RESERVED, LIE_LENGTH, LIE_HEADER, LIE_DESCRIPTOR, LIE_COUNT };
 
 static char *mechanisms[] = {"SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", NULL};
+static char *nothing[] = {NULL};
 static char maildir_template[] = "%u/Maildir";
 static struct config config = {.mechanisms = mechanisms,
     .mechanism_count = 4,
     .user_pass = true,
     .apop = true,
+    .domains = nothing,
+    .local_domains = nothing,
+    .plus_hosts = nothing,
+    .spool_locks = nothing,
+    .message_octets = 1 << 20,
     .maildir = maildir_template};
 static struct auth auths[2] = {{.config = &config}, {.config = &config, .password = true}};
 static struct world world;
@@ -110,6 +119,18 @@ static uint8_t next(struct run *r)
 	return *r->data++;
 }
 
+/* A message as an lmtp process hands it over, or, with a lie, one that it could still change. */
+static int write_letter(const uint8_t *octets, size_t len, enum lie lie)
+{
+	static const int seals[LIE_COUNT + 4] = {[LIE_RESERVED] = F_SEAL_WRITE,
+	    [LIE_LENGTH] = F_SEAL_WRITE | F_SEAL_SHRINK,
+	    [LIE_NONE] = F_SEAL_SEAL | F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW,
+	    [LIE_COUNT] = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW};
+	int fd = memfd_create("letter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	must(fd >= 0 && write(fd, octets, len) == (ssize_t)len && fcntl(fd, F_ADD_SEALS, seals[lie]) == 0);
+	return fd;
+}
+
 /* The front sends its next datagram; false: it has nothing more to say. */
 static bool send_next(struct run *r)
 {
@@ -131,10 +152,13 @@ static bool send_next(struct run *r)
 		char buf[CMSG_SPACE(2 * sizeof(int))];
 	} control = {0};
 	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = 2};
-	bool carries = head % 32 == MSG_FRONT_START || lie == LIE_DESCRIPTOR;
+	bool wanted =
+	    head % 32 == MSG_FRONT_START || head % 32 == MSG_LMTP_OPEN || head % 32 == MSG_LMTP_MESSAGE;
+	bool carries = wanted || lie == LIE_DESCRIPTOR;
+	int letter = head % 32 == MSG_LMTP_MESSAGE ? write_letter(r->data, len, lie) : -1;
 	if (carries) {
-		int fds[2] = {r->front, r->front};
-		size_t count = head % 32 == MSG_FRONT_START && lie == LIE_DESCRIPTOR ? 2 : 1;
+		int fds[2] = {letter >= 0 ? letter : r->front, r->front};
+		size_t count = wanted && lie == LIE_DESCRIPTOR ? 2 : 1;
 		mh.msg_control = control.buf;
 		mh.msg_controllen = CMSG_SPACE(count * sizeof(int));
 		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&mh);
@@ -148,7 +172,10 @@ static bool send_next(struct run *r)
 	r->len = len;
 	r->data += len;
 	r->left -= len;
-	return sendmsg(r->front, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	bool sent = sendmsg(r->front, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	if (letter >= 0)
+		close(letter);
+	return sent;
 }
 
 /* Next to nothing of a message may be read beyond its end, or kept. */
@@ -246,6 +273,49 @@ static void mail(struct run *r)
 	must(furnish() <= may_go);
 }
 
+/* Everything delivered is removed again; returns how many that were, each whole. */
+static unsigned collect(size_t len)
+{
+	unsigned count = 0;
+	DIR *dir = fdopendir(openat(root, "alice/Maildir/new", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	must(dir != NULL);
+	for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+		struct stat st;
+		if (strstr(entry->d_name, ",S=") == NULL)
+			continue;
+		must(fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && (size_t)st.st_size > len);
+		must(unlinkat(dirfd(dir), entry->d_name, 0) == 0);
+		count++;
+	}
+	closedir(dir);
+	return count;
+}
+
+static void post(struct run *r)
+{
+	static struct deposit deposit;
+	struct msg msg;
+	uint8_t *exact;
+	if (receive(r, MSG_AT_DELIVERER_DOOR, &msg, &exact) != MSG_OK)
+		return;
+	msg.fd = dup(r->ours);
+	bool opened = deposit_init(&deposit, &config, &msg) && deposit_open(&deposit, store);
+	free(exact);
+	must(!opened || strcmp(deposit.user, "alice") == 0);
+	while (msg_recv(r->front, ~0u, room, sizeof room, &msg) == MSG_OK)
+		continue;
+	bool over = !opened, taken = false;
+	while (!over && send_next(r)) {
+		over = deposit_serve(&deposit, store);
+		taken = msg_recv(r->front, ~0u, room, sizeof room, &msg) == MSG_OK &&
+			msg.type == MSG_DELIVERER_STORED;
+	}
+	/* Only what was right in every way, and then it is there. */
+	must(!taken || r->type == MSG_LMTP_MESSAGE);
+	close(deposit.fd);
+	must(collect(r->len) == taken && furnish() == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int pair[2];
@@ -255,10 +325,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	must(msg_pair(pair) == 0);
 	struct run r = {.data = data + 1, .left = size - 1, .front = pair[0], .ours = pair[1]};
-	if (data[0] % 3 == 2)
+	if (data[0] % 4 == 2)
 		mail(&r);
+	else if (data[0] % 4 == 3)
+		post(&r);
 	else
-		talk(&r, &auths[data[0] % 3]);
+		talk(&r, &auths[data[0] % 4]);
 	close(pair[0]);
 	close(pair[1]);
 	return 0;

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/lmtp_parse.h"
 #include "server/msg.h"
 
 static uint8_t big[LIMIT_MSG_OCTETS + 64];
@@ -59,6 +60,39 @@ static void test_hostile_datagrams(void **state)
 	    {"OFFERS to a front", MSG_PARENT_OFFERS, 0, 5, 5, 0, MSG_AT_CHILD | MSG_AT_FRONT_CHILD, MSG_OK},
 	    {"OFFERS to a child that offers nothing", MSG_PARENT_OFFERS, 0, 5, 5, 0, MSG_AT_CHILD, MSG_BAD},
 	    {"OFFERS to a parent", MSG_PARENT_OFFERS, 0, 5, 5, 0, MSG_AT_PARENT, MSG_BAD},
+	    {"an LMTP_OPEN of one octet's name", MSG_LMTP_OPEN, 0, 17, 17, 1, MSG_AT_DELIVERER_DOOR, MSG_OK},
+	    {"an LMTP_OPEN without a name", MSG_LMTP_OPEN, 0, 16, 16, 1, MSG_AT_DELIVERER_DOOR, MSG_BAD},
+	    {"an LMTP_OPEN of the longest name", MSG_LMTP_OPEN, 0, 16 + LIMIT_USER_OCTETS,
+		16 + LIMIT_USER_OCTETS, 1, MSG_AT_DELIVERER_DOOR, MSG_OK},
+	    {"an LMTP_OPEN of a longer name", MSG_LMTP_OPEN, 0, 17 + LIMIT_USER_OCTETS,
+		17 + LIMIT_USER_OCTETS, 1, MSG_AT_DELIVERER_DOOR, MSG_BAD},
+	    {"an LMTP_OPEN without its descriptor", MSG_LMTP_OPEN, 0, 17, 17, 0, MSG_AT_DELIVERER_DOOR,
+		MSG_BAD},
+	    {"an LMTP_OPEN at the store's door", MSG_LMTP_OPEN, 0, 17, 17, 1, MSG_AT_STORE_DOOR, MSG_BAD},
+	    {"an AUTH_OPEN at the deliverers' door", MSG_AUTH_OPEN, 0, 17, 17, 1, MSG_AT_DELIVERER_DOOR,
+		MSG_BAD},
+	    {"an LMTP_MESSAGE to one octet", MSG_LMTP_MESSAGE, 0, 3, 3, 1, MSG_AT_DELIVERER_OPEN, MSG_OK},
+	    {"an LMTP_MESSAGE to nobody", MSG_LMTP_MESSAGE, 0, 2, 2, 1, MSG_AT_DELIVERER_OPEN, MSG_BAD},
+	    {"an LMTP_MESSAGE of the longest addresses", MSG_LMTP_MESSAGE, 0, 2 + 2 * LMTP_ADDRESS_OCTETS,
+		2 + 2 * LMTP_ADDRESS_OCTETS, 1, MSG_AT_DELIVERER_OPEN, MSG_OK},
+	    {"an LMTP_MESSAGE of longer ones", MSG_LMTP_MESSAGE, 0, 3 + 2 * LMTP_ADDRESS_OCTETS,
+		3 + 2 * LMTP_ADDRESS_OCTETS, 1, MSG_AT_DELIVERER_OPEN, MSG_BAD},
+	    {"an LMTP_MESSAGE without the message", MSG_LMTP_MESSAGE, 0, 3, 3, 0, MSG_AT_DELIVERER_OPEN,
+		MSG_BAD},
+	    {"an LMTP_MESSAGE with two", MSG_LMTP_MESSAGE, 0, 3, 3, 2, MSG_AT_DELIVERER_OPEN, MSG_BAD},
+	    {"an LMTP_MESSAGE before the deliverer is ready", MSG_LMTP_MESSAGE, 0, 3, 3, 1,
+		MSG_AT_DELIVERER_DOOR, MSG_BAD},
+	    {"a second LMTP_OPEN", MSG_LMTP_OPEN, 0, 17, 17, 1, MSG_AT_DELIVERER_OPEN, MSG_BAD},
+	    {"READY", MSG_DELIVERER_READY, 0, 0, 0, 0, MSG_AT_LMTP_OPENING, MSG_OK},
+	    {"READY when the message is there", MSG_DELIVERER_READY, 0, 0, 0, 0, MSG_AT_LMTP_STORING,
+		MSG_BAD},
+	    {"STORED", MSG_DELIVERER_STORED, 0, 0, 0, 0, MSG_AT_LMTP_STORING, MSG_OK},
+	    {"STORED before there was a message", MSG_DELIVERER_STORED, 0, 0, 0, 0, MSG_AT_LMTP_OPENING,
+		MSG_BAD},
+	    {"STORED with more", MSG_DELIVERER_STORED, 0, 1, 1, 0, MSG_AT_LMTP_STORING, MSG_BAD},
+	    {"a deliverer's REFUSED", MSG_DELIVERER_REFUSED, 0, 1, 1, 0, MSG_AT_LMTP_STORING, MSG_OK},
+	    {"a deliverer's REFUSED for no reason", MSG_DELIVERER_REFUSED, 0, 0, 0, 0, MSG_AT_LMTP_OPENING,
+		MSG_BAD},
 	    {"the largest COMMIT", MSG_FRONT_COMMIT, 0, LIMIT_MSG_MARKS_OCTETS, LIMIT_MSG_MARKS_OCTETS, 0,
 		MSG_AT_STORE_OPEN, MSG_OK},
 	};
