@@ -294,7 +294,7 @@ int sandbox_tighten(enum sandbox_role role, char *why_r, size_t size)
 		return -1;
 	if (end_with_parent(role) != 0)
 		return refuse(why_r, size, "parent death signal", "");
-	if (one_client && limit(RLIMIT_NPROC, 0) != 0)
+	if ((one_client || role == SANDBOX_DELIVERER) && limit(RLIMIT_NPROC, 0) != 0)
 		return refuse(why_r, size, "resource limits", "");
 	if (one_client && !SANDBOX_SANITIZED && !under_valgrind() &&
 	    limit(RLIMIT_AS, ONE_CLIENT_ADDRESS_OCTETS) != 0)

@@ -16,9 +16,11 @@ if not harness.ROOT:
     sys.exit(0)
 
 realm = harness.Realm()
-servers = {name: harness.Server(realm, users=4, isolation=name, passwords=["secrets", "kerberos"]) for name in ("process", "shared")}
+servers = {name: harness.Server(realm, users=4, isolation=name, passwords=["secrets", "kerberos"],
+                                sections=f"listener mail {{ protocol = lmtp path = '{harness.WORK}/lmtp-{name}' }}\n")
+           for name in ("process", "shared")}
 ROLES = {"kpopd-front": "kpopd-front", "kpopd-auth": "kpopd-auth", "kpopd-auth-pw": "kpopd-auth", "kpopd-checker": "kpopd-check",
-         "kpopd-store": "kpopd"}
+         "kpopd-store": "kpopd", "kpopd-lmtp": "kpopd-front", "kpopd-deliverer": "kpopd"}
 
 
 class Process:
@@ -110,7 +112,8 @@ def check_seccomp(process):
 
 def check_root(process):
     state = process.server.state_dir
-    want = {"kpopd-front": state / "empty", "kpopd-store": state / "index", "kpopd-checker": "/"}.get(process.name, state / "auth")
+    want = {"kpopd-front": state / "empty", "kpopd-lmtp": state / "empty", "kpopd-store": state / "index",
+            "kpopd-deliverer": state / "index", "kpopd-checker": "/"}.get(process.name, state / "auth")
     assert os.readlink(process.proc / "root") == str(want), process
     assert os.readlink(process.proc / "cwd") == str(want), process
 
@@ -122,11 +125,13 @@ def check_dumpable(process):
 
 
 def check_limits(process):
-    forks = process.parent == process.server.process.pid and (process.name == "kpopd-checker" or (
+    forks = process.parent == process.server.process.pid and (process.name in ("kpopd-checker", "kpopd-lmtp", "kpopd-deliverer") or (
         process.name in ("kpopd-front", "kpopd-store") and process.server.options["isolation"] == "process"))
     if not forks and process.name != "kpopd-store":
         assert process.limit("Max processes") == ("0", "0"), process
-    if process.name != "kpopd-store" and not harness.SANITIZED:
+    if process.name == "kpopd-lmtp" and not forks:  # each could be a message in memory
+        assert int(process.limit("Max open files")[1]) <= 64, process
+    if process.name not in ("kpopd-store", "kpopd-deliverer") and not harness.SANITIZED:
         assert int(process.limit("Max address space")[1]) <= 8 << 30, process
 
 
@@ -134,7 +139,8 @@ def check_descriptors(process):
     """Pipes, sockets, the log; files only those of the role's own."""
     server = process.server
     mine = {"kpopd-front": (), "kpopd-auth": (server.state_dir / "auth",), "kpopd-auth-pw": (server.state_dir / "auth",),
-            "kpopd-store": (server.mail_root, server.state_dir / "index"), "kpopd-checker": ()}[process.name]
+            "kpopd-store": (server.mail_root, server.state_dir / "index"), "kpopd-checker": (), "kpopd-lmtp": (),
+            "kpopd-deliverer": (server.mail_root, server.state_dir / "index")}[process.name]
     for fd, target in process.descriptors().items():
         good = target in ("/dev/null", str(server.log)) or \
             target.split(":")[0] in ("anon_inode", "pipe", "socket") or \
@@ -170,7 +176,26 @@ def check_network(process):
     assert process.name == "kpopd-front" or not network_sockets(process), process
 
 
-add("no auth and no store process has a socket of the network", check_network)
+add("no process but a front has a socket of the network", check_network)
+
+
+def check_deliverers_door():
+    """Master makes the doors, and keeps both ends of each."""
+    for server in servers.values():
+        masters = {target for target in Process(server.process.pid, 0, server).descriptors().values() if target.startswith("socket:")}
+        ends = {name: set() for name in ROLES}
+        for process in everybody(server):
+            ends[process.name] |= masters.intersection(process.descriptors().values())
+        leashes = set()
+        for name in ("kpopd-lmtp", "kpopd-deliverer"):
+            assert ends[name], name
+            for other, held in ends.items():
+                if other != name:
+                    leashes |= ends[name] & held
+        assert not leashes, leashes
+
+
+harness.add_row("nobody but lmtp and deliverers has an end of the door between them", check_deliverers_door)
 
 
 @row("a front with a session of its own has that one network socket and no listener")
