@@ -7,6 +7,7 @@ made up. Needs root.
 """
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
 import re
@@ -538,6 +539,78 @@ def no_leash():
     word.send(frame(TAKEN))
     wait_for(lambda: not harness.alive(front), "the front is gone")
     wait_for(server.serves, "others serve")
+
+
+# --- an lmtp process that was taken over ----------------------------------------------------------
+
+LMTP_OPEN, LMTP_MESSAGE, ROOM, STORED, NOT_STORED = (TYPES["MSG_" + name] for name in (
+    "LMTP_OPEN", "LMTP_MESSAGE", "DELIVERER_READY", "DELIVERER_STORED", "DELIVERER_REFUSED"))
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+def letter(octets, seals=SEALS):
+    fd = os.memfd_create("letter", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, octets)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    return fd
+
+
+def open_delivery(door, user):
+    ours, theirs = pair()
+    put(door, frame(LMTP_OPEN, struct.pack("=QQ", 4711, 1) + user), theirs.fileno())
+    theirs.close()
+    return ours
+
+
+def hand_over(door, user, *fds, body=struct.pack("=H", 3) + b"a@bu0", kind=LMTP_MESSAGE):
+    """What becomes of it: the type of the last answer, None for none."""
+    with open_delivery(door, user) as ours:
+        answer = get(ours)
+        if answer is None or answer[0] != ROOM:
+            return answer and answer[0]
+        put(ours, frame(kind, body), *fds)
+        answer = get(ours)
+        return answer and answer[0]
+
+
+@harness.row("an lmtp process can deliver what is sealed, to whom there is, and nothing else")
+def lmtp_door():
+    server = harness.Server(realm, users=2, start=False)
+    server.sections = f"listener mail {{ protocol = lmtp path = '{server.dir}/lmtp' }}\n"
+    server.write_conf()
+    server.start()
+    user = server.user(ONE).encode()
+    pid = max(processes(server, "kpopd-lmtp"))
+    masters = {os.readlink(f"/proc/{server.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.process.pid}/fd")}
+    (door,) = [sock for inode, sock in sockets(pid).items() if inode in masters]
+    for name in (b"nobody", b"../" + user, b"/etc", b".", b"u0/Maildir", b"a\0b", b"\xff", b"x" * 255):
+        assert hand_over(door, name) == NOT_STORED, name
+    with open("/etc/passwd", "rb") as passwd, tempfile.TemporaryFile() as plain:
+        plain.write(b"changes")
+        plain.flush()
+        pipe = os.pipe()
+        for fd in (passwd.fileno(), plain.fileno(), pipe[0], letter(b"x", 0), letter(b"x", SEALS & ~fcntl.F_SEAL_WRITE),
+                   letter(b"x", SEALS & ~fcntl.F_SEAL_SHRINK), letter(b"x", SEALS & ~fcntl.F_SEAL_GROW)):
+            assert hand_over(door, user, fd) == NOT_STORED, fd
+    good = letter(b"Subject: x\n\nx\n")
+    for body in (b"", struct.pack("=H", 9) + b"a@b", struct.pack("=H", 3) + b"a@b", struct.pack("=H", 3) + b"a\nbu0",
+                 struct.pack("=H", 3) + b"a@b" + b"u\0", struct.pack("=H", 600) + b"x" * 900):
+        assert hand_over(door, user, good, body=body) == NOT_STORED, body
+    assert hand_over(door, user, body=b"12345") == NOT_STORED
+    for kind in (FETCH, LIST, COMMIT, OPEN, LMTP_OPEN):
+        assert hand_over(door, user, kind=kind, body=b"\0" * 4) == NOT_STORED, kind
+    # What is no message of the table ends the process that took it, and nobody else.
+    for junk in (b"", b"x", frame(OPEN, b"\0" * 9 + user), frame(START, b""), frame(LMTP_OPEN, b"x", zero=1)):
+        ours, theirs = pair()
+        put(door, junk or b"\0", theirs.fileno())
+        theirs.close()
+        assert get(ours) is None
+        ours.close()
+    assert server.stored(user.decode()) == [ONE]
+    assert hand_over(door, user, good) == STORED
+    assert len(server.stored(user.decode())) == 2
+    log_in(server, user.decode())
+    server.stop()
 
 
 @harness.row("whoever speaks for strangers ends with master, even when it stands still")
