@@ -105,9 +105,9 @@ struct config {
 	char *mail_root, *maildir; /* template under mail_root: %u %n %d; default "%u/Maildir" */
 	char *spool;               /* the same for mail in mbox files, instead of Maildirs; NULL: Maildirs */
 	char **spool_locks;        /* fcntl, dotlock, flock: those that are taken, in this order */
-	char *state_dir;           /* auth/ (secrets, replay cache, krb5.conf snapshot), index/, spool/, users/,
-				empty/ */
-	char *run_dir;             /* pid file */
+	char *state_dir; /* auth/ (secrets, replay cache, krb5.conf snapshot), index/, spool/, users/,
+		      empty/ */
+	char *run_dir;   /* pid file */
 	enum mail_users
 	    mail_users;     /* whose the mail is: all store_user's, or each the account's of that name */
 	unsigned first_uid; /* of accounts that are served; see account.h */

@@ -221,8 +221,8 @@ struct generation *generation_start(struct event_base *base, struct config *conf
 	g->begin_deadline = evtimer_new(base, on_begin_deadline, g);
 	if (g->begin_deadline == NULL || event_add(g->begin_deadline, &deadline) < 0 ||
 	    msg_pair(g->doors.token) < 0 || msg_pair(g->doors.password) < 0 || msg_pair(g->doors.store) < 0 ||
-	    msg_pair(g->doors.checker) < 0 || msg_pair(g->doors.deliverer) < 0 || renewal_init(g) < 0 || make_servants(g) < 0 ||
-	    servants_start(g, KIND_FIRST, KIND_LAST_INNER) < 0) {
+	    msg_pair(g->doors.checker) < 0 || msg_pair(g->doors.deliverer) < 0 || renewal_init(g) < 0 ||
+	    make_servants(g) < 0 || servants_start(g, KIND_FIRST, KIND_LAST_INNER) < 0) {
 		g->config = NULL; /* stays the caller's */
 		generation_kill(g);
 		generation_free(&g);

@@ -3,8 +3,8 @@
  * generation: one configuration and the processes that serve by it.
  *
  * For master. A generation begins with auth, store, checker and deliverer; when they serve, the fronts begin,
- * which know what auth can offer, and lmtp; when those serve too, it is live. A live generation restarts what dies. A retired
- * one lets its fronts finish, then ends the rest.
+ * which know what auth can offer, and lmtp; when those serve too, it is live. A live generation restarts what
+ * dies. A retired one lets its fronts finish, then ends the rest.
  */
 #ifndef KPOPD_SERVER_GENERATION_H
 #define KPOPD_SERVER_GENERATION_H

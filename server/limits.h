@@ -83,10 +83,10 @@
 #define LIMIT_TAKEOVER_WAIT_MSECS 5000u
 /*
  * A client that has vanished without a word (a cut cable, a mobile that lost its network) must not keep its
- * maildrop locked for long: within a minute all is over. An idle one is probed by the kernel, for what a network
- * takes to recover is a few probes. While octets of ours are under way the kernel would go on for a quarter of
- * an hour, and TCP_USER_TIMEOUT would also end clients that are there and just do not read (which have
- * LIMIT_WRITE_STALL_MSECS); so we look ourselves whether anything has come back.
+ * maildrop locked for long: within a minute all is over. An idle one is probed by the kernel, for what a
+ * network takes to recover is a few probes. While octets of ours are under way the kernel would go on for a
+ * quarter of an hour, and TCP_USER_TIMEOUT would also end clients that are there and just do not read (which
+ * have LIMIT_WRITE_STALL_MSECS); so we look ourselves whether anything has come back.
  */
 #define LIMIT_KEEPALIVE_IDLE_SECS 20
 #define LIMIT_KEEPALIVE_INTERVAL_SECS 8
@@ -94,7 +94,7 @@
 #define LIMIT_SILENCE_MSECS 45000u
 #define LIMIT_SILENCE_LOOK_MSECS 10000u
 #define LIMIT_SILENCE_RETRANSMITS 3 /* and so often our octets went out again; an answer was due */
-#define LIMIT_LINGER_MSECS 1000u        /* after a last error line, so that a reset does not eat it */
+#define LIMIT_LINGER_MSECS 1000u    /* after a last error line, so that a reset does not eat it */
 /* For a PROXY header, which a balancer sends first of all: long enough for a segment lost on the way. */
 #define LIMIT_PROXY_WAIT_MSECS 5000u
 

@@ -3,8 +3,9 @@
  * role: what a process is given when it begins, and the beginnings of those that master makes.
  *
  * Master makes one generation of roles for each configuration it takes: doors, then auth, store and, where
- * the configuration needs them, checker and deliverer, and, when auth has said what it can do, the fronts and lmtp. A door is a
- * message socket whose far end several processes of a role read: whichever is free takes the next message.
+ * the configuration needs them, checker and deliverer, and, when auth has said what it can do, the fronts and
+ * lmtp. A door is a message socket whose far end several processes of a role read: whichever is free takes
+ * the next message.
  */
 #ifndef KPOPD_SERVER_ROLE_H
 #define KPOPD_SERVER_ROLE_H
@@ -18,11 +19,11 @@
 enum { DOOR_CALLER = 0, DOOR_SERVANT = 1 };
 
 struct doors {
-	int token[2];    /* front → auth: mechanisms that never wait */
-	int password[2]; /* front → auth: passwords, which may cost a slow hash or a network */
-	int store[2];    /* auth → store */
+	int token[2];     /* front → auth: mechanisms that never wait */
+	int password[2];  /* front → auth: passwords, which may cost a slow hash or a network */
+	int store[2];     /* auth → store */
 	int deliverer[2]; /* lmtp → deliverer: mail; nobody else has the caller's end */
-	int checker[2];  /* auth → checker: passwords that others know, and .k5login */
+	int checker[2];   /* auth → checker: passwords that others know, and .k5login */
 };
 
 struct role {

@@ -518,6 +518,29 @@ if ROOT:
             add_row(f"a disk whose {calls_} fails: not told 250, and nothing is left", failing_disk, calls_)
 
 
+@row("mail in mbox files: delivered, counted by quotas and fetched")
+def mbox():
+    boxes = harness.Server(realm, users=2, start=False, spool="%u", maildir=None, lmtp_unknown="create", quota_octets="1K")
+    path = boxes.dir / "lmtp.sock"
+    boxes.sections = f"listener local {{ protocol = lmtp path = '{path}' path_mode = '0600' }}\n"
+    boxes.write_conf()
+    boxes.start()
+    with lmtp.Client(path).hello() as client:
+        for _ in range(2):
+            assert client.deliver(MESSAGE + b"." * 200 + b"\r\n", "u0")[0].startswith(b"250 ")
+        client.expect("MAIL FROM:<> SIZE=600", "250 ")
+        client.expect("RCPT TO:<u0>", "452 4.2.2 ")
+        client.expect("RCPT TO:<u1>", "250 ")
+    with boxes.logged_in("u0") as pop:
+        want = (fields("u0") + STORED + b"." * 200 + b"\n").replace(b"\n", b"\r\n")
+        assert pop.raw_message("RETR 1") == want == pop.raw_message("RETR 2")
+        pop.expect("DELE 1", "+OK")
+        pop.expect("QUIT", "+OK")
+    with lmtp.Client(path).hello() as client:
+        assert client.deliver(MESSAGE, "u0")[0].startswith(b"250 ")
+    assert boxes.stop() == 0 and not harness.complaints([boxes])
+
+
 def numbered(number):
     return b"Subject: %d\r\n\r\n" % number + b"z" * 20000 + b"\r\n"
 
