@@ -16,7 +16,7 @@
 #include "tools/source.h"
 
 #define CLAIM_NOWHERE UINT32_MAX
-#define CLAIMS_COUNT (4u << 20)
+#define CLAIMS_COUNT (2u << 20) /* twice what a session sees */
 
 struct claim {
 	unsigned long line; /* of the source, or the message's number there */

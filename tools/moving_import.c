@@ -22,6 +22,7 @@
 #include "tools/progress.h"
 #include "tools/side.h"
 
+#define STRIKES_COUNT 100u /* refusals by the store before we give up: each costs another look at all */
 #define STREAM_OCTETS ((size_t)256 << 20) /* of what cannot be mapped; a million messages and more */
 #define LIST_LINE_OCTETS (PATH_MAX + LIMIT_USER_OCTETS + 8u)
 
@@ -110,7 +111,10 @@ static int read_source(struct import *import)
 	struct source_item item;
 
 	if (open_file(import->source, &file) != 0)
-		return kpopctl_fail("%s: %s", import->source, strerror(errno));
+		return kpopctl_fail("%s: %s%s", import->source, strerror(errno),
+		    errno == EACCES
+			? "; it is read with the rights of whose mail it is, or from standard input: -"
+			: "");
 	struct source_reader reader = {.octets = file.octets,
 	    .len = file.len,
 	    .format = import->options->format,
@@ -185,35 +189,82 @@ static int gather(struct import *import)
 
 /* ---- writing ---- */
 
-static struct maildrop_adoption *make_adoptions(const struct claims *claims, uint32_t *count_r)
-{
-	struct maildrop_adoption *adoptions = calloc(claims->count + 1, sizeof(*adoptions));
+/* The claims that nothing speaks against, as the store takes them. */
+struct adoptions {
+	struct maildrop_adoption *list;
+	struct claim **claims; /* by place in list */
+	uint32_t count;
+};
 
-	*count_r = 0;
-	for (size_t i = 0; adoptions != NULL && i < claims->count; i++)
-		if (claims->list[i].why == NULL && claims->list[i].idx != CLAIM_NOWHERE)
-			adoptions[(*count_r)++] =
-			    (struct maildrop_adoption){claims->list[i].idx, claims->list[i].uidl};
-	return adoptions;
+static bool adoptions_make(struct claims *claims, struct adoptions *adoptions_r)
+{
+	struct adoptions adoptions = {.list = calloc(claims->count + 1, sizeof(*adoptions.list)),
+	    .claims = calloc(claims->count + 1, sizeof(struct claim *))};
+
+	*adoptions_r = adoptions;
+	if (adoptions.list == NULL || adoptions.claims == NULL)
+		return false;
+	for (size_t i = 0; i < claims->count; i++) {
+		struct claim *claim = &claims->list[i];
+
+		if (claim->why != NULL || claim->idx == CLAIM_NOWHERE)
+			continue;
+		adoptions.list[adoptions_r->count] = (struct maildrop_adoption){claim->idx, claim->uidl};
+		adoptions.claims[adoptions_r->count++] = claim;
+	}
+	return true;
+}
+
+static void adoptions_clear(struct adoptions *adoptions)
+{
+	free(adoptions->list);
+	free(adoptions->claims);
+}
+
+/* One that the store refuses: it knows what UIDLs there once were. */
+static void strike(struct import *import, struct adoptions *adoptions, uint32_t bad)
+{
+	struct claims *claims = &import->claims;
+	struct claim *claim = adoptions->claims[bad];
+	size_t behind = adoptions->count - bad - 1;
+
+	claims_wrong(claims, claim, "another message here has or had this UIDL");
+	complain(import, claim);
+	claims->wrong++;
+	claims->lonely++;
+	claims->of[claim->idx] = CLAIM_NOWHERE;
+	memmove(&adoptions->list[bad], &adoptions->list[bad + 1], behind * sizeof(*adoptions->list));
+	memmove(&adoptions->claims[bad], &adoptions->claims[bad + 1], behind * sizeof(struct claim *));
+	adoptions->count--;
+}
+
+static int adopt(struct import *import, struct adoptions *adoptions)
+{
+	unsigned strikes = 0;
+
+	for (;;) {
+		uint32_t bad = CLAIM_NOWHERE;
+
+		errno = 0;
+		int rc = maildrop_adopt(import->here.maildrop, adoptions->list, adoptions->count, &bad);
+		if (rc == MAILDROP_OK)
+			return EXIT_SUCCESS;
+		if (rc != MAILDROP_UIDL || bad >= adoptions->count)
+			return kpopctl_fail("%s: %s; nothing was written", import->user, side_error(rc));
+		strike(import, adoptions, bad);
+		if (!import->options->keep_going || ++strikes == STRIKES_COUNT)
+			return kpopctl_fail("%s: nothing was written", import->user);
+	}
 }
 
 static int write_claims(struct import *import)
 {
-	uint32_t count, bad = CLAIM_NOWHERE;
-	struct maildrop_adoption *adoptions = make_adoptions(&import->claims, &count);
-	int rc;
+	struct adoptions adoptions;
+	int status = adoptions_make(&import->claims, &adoptions) ? adopt(import, &adoptions)
+								 : kpopctl_fail("%s", strerror(errno));
 
-	if (adoptions == NULL)
-		return kpopctl_fail("%s", strerror(errno));
-	errno = 0;
-	rc = maildrop_adopt(import->here.maildrop, adoptions, count, &bad);
-	if (rc == MAILDROP_UIDL && bad < count)
-		kpopctl_fail("%s: %s: another message has or had this UIDL; nothing was written",
-		    import->user, adoptions[bad].uidl);
-	else if (rc != MAILDROP_OK)
-		kpopctl_fail("%s: %s; nothing was written", import->user, side_error(rc));
-	free(adoptions);
-	return rc == MAILDROP_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+	adoptions_clear(&adoptions);
+	return status;
 }
 
 static void tell(const struct import *import)
@@ -248,7 +299,7 @@ static int decide(struct import *import)
 	if (!import->options->dry_run && write_claims(import) != EXIT_SUCCESS)
 		return EXIT_FAILURE;
 	tell(import);
-	return sound ? EXIT_SUCCESS : EXIT_FAILURE;
+	return claims->wrong == 0 && claims->lonely == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int run(void *arg, const struct mailuser *mailuser)
@@ -299,6 +350,8 @@ static int import_line(const struct config *config, const struct moving_options 
 		return kpopctl_fail("%s: no SOURCE in its line, and none for all", user);
 	if (*rest == '\0' && moving_expand(source_template, user, source, sizeof(source)) != 0)
 		return kpopctl_fail("%s: %%u, %%n and %%d are known in it", source_template);
+	if (strcmp(*rest != '\0' ? rest : source, "-") == 0)
+		return kpopctl_fail("%s: standard input cannot be the SOURCE of many", user);
 	return moving_import(config, options, user, *rest != '\0' ? rest : source);
 }
 

@@ -17,7 +17,7 @@
 #include "tools/mailuser.h"
 
 #define SIDE_WHY_OCTETS 1024u
-#define SIDE_MESSAGES_COUNT (4u << 20) /* more than a server shows is not taken from one */
+#define SIDE_MESSAGES_COUNT (2u << 20) /* more than a server shows is not taken from one */
 
 struct side_message {
 	uint64_t octets; /* on the wire, as that side says */

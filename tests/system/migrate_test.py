@@ -413,6 +413,24 @@ def keeps_going():
     assert exported("u0") == ["x4", "x2", one, three]
 
 
+@row("a UIDL that a message once had is never another's")
+def once_had():
+    fresh("u0", 3)
+    one, two, three = names("u0")
+    kpopctl("import", "u0", listed(f"{one}\tx1", f"{two}\tx2", f"{three}\tx3"))
+    kpopctl("import", "u0", listed(f"{one}\ty1", f"{two}\ty2", f"{three}\ty3"))
+    assert exported("u0") == ["y1", "y2", "y3"]
+    lines = listed(f"{one}\tx2", f"{two}\tz2", f"{three}\tx1")
+    told = kpopctl("import", "u0", lines, status=1)
+    assert "another message here has or had this UIDL" in told and "nothing was written" in told, told
+    assert exported("u0") == ["y1", "y2", "y3"]
+    told = kpopctl("import", "--keep-going", "u0", lines, status=1)
+    assert told.count("another message here has or had this UIDL") == 2 and "imported: 1 of 3" in told, told
+    assert sorted(exported("u0")) == ["y1", "y3", "z2"]
+    kpopctl("import", "u0", listed(f"{one}\tx1", f"{two}\tx2", f"{three}\tx3"))
+    assert exported("u0") == ["x1", "x2", "x3"]
+
+
 @row("equal copies of a message are told apart by their order")
 def copies():
     fresh("u0", 0)
@@ -476,6 +494,9 @@ def spool_to_spool():
                          pop3_uidl_format=template) as old:
                 before = old.uidls(user)
         run(BUILD / "kpopctl", "-c", spools.conf, "uidl", "import", *words, user, spool)
+        told = run(BUILD / "kpopctl", "-c", spools.conf, "uidl", "export", user).stdout
+        assert [line.split("\t")[1] for line in told.decode().splitlines()] == before, told
+        run(BUILD / "kpopctl", "-c", spools.conf, "uidl", "import", user, "-", input=told)
         spools.start()
         try:
             assert uidls(spools.pop3_port, user) == before

@@ -124,9 +124,9 @@ static void answers_of_servers_are_cut(void **state)
 	} lines[] = {
 	    {"1 abc", 1, "abc"},
 	    {"17  abc def", 17, "abc def"},
-	    {"4194304 x", 4194304, "x"},
+	    {"2097152 x", 2097152, "x"},
 	    {"1 ", 1, ""},
-	    {"4194305 x", 0, NULL},
+	    {"2097153 x", 0, NULL},
 	    {"0 x", 0, NULL},
 	    {"-1 x", 0, NULL},
 	    {" 1 x", 0, NULL},
