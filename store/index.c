@@ -207,6 +207,11 @@ void index_set_aside(const struct index *x, unsigned number)
 	env_set_aside(&x->config, number);
 }
 
+bool index_dead(const struct index_env *env)
+{
+	return atomic_load(&env->dead);
+}
+
 static int read_begin(struct index_env *env, MDB_txn **txn_r)
 {
 	int rc = EAGAIN;

@@ -40,6 +40,8 @@ int index_spill(const struct index *index);
 struct index_env;
 struct index_env *index_take(struct index *index, const char *user);
 void index_release(struct index_env **env);
+/* Whether it was set aside: who takes it anew gets another one. */
+bool index_dead(const struct index_env *env);
 
 /* A record that fails its check damns the whole environment, here and below. INDEX_NONE, _FAILED. */
 int index_drop(struct index_env *env, const char *user, struct drop *drop_r);

@@ -151,6 +151,9 @@ int maildir_fetch(struct mailbox *mailbox, const struct record *record, struct m
 		return rc == MAILDROP_PERM ? MAILDROP_GONE : rc;
 	if (!as_announced(record, fd, &st)) {
 		close(fd);
+		/* Another one has taken its name; perhaps it has another name itself. */
+		if (st.st_ino != record->inode)
+			return MAILDROP_GONE;
 		mailbox_note(mailbox, record, "changed since it was counted");
 		return MAILDROP_TEMP;
 	}

@@ -71,6 +71,17 @@ void store_close(struct store **store)
 	*store = NULL;
 }
 
+static int bring_up_to_date(struct maildrop *maildrop, enum sync_right right)
+{
+	const struct sync sync = {
+	    .right = right,
+	    .mailbox = maildrop->mailbox,
+	    .env = maildrop->env,
+	    .user = maildrop->user,
+	};
+	return sync_maildrop(&sync, &maildrop->drop, &maildrop->indexed, &maildrop->table);
+}
+
 /* The maildrop is locked: brings the index up to date. */
 static int begin(struct maildrop *maildrop)
 {
@@ -82,13 +93,14 @@ static int begin(struct maildrop *maildrop)
 		right = lock_alone(&maildrop->lock) ? SYNC_ALONE : SYNC_AMONG_OTHERS;
 		maildrop->env = index_take(maildrop->store->index, maildrop->user);
 	}
-	const struct sync sync = {
-	    .right = right,
-	    .mailbox = maildrop->mailbox,
-	    .env = maildrop->env,
-	    .user = maildrop->user,
-	};
-	rc = sync_maildrop(&sync, &maildrop->drop, &maildrop->indexed, &maildrop->table);
+	rc = bring_up_to_date(maildrop, right);
+	/* It was set aside just now: what took its place is as good as any. */
+	if (rc == MAILDROP_OK && !maildrop->indexed && maildrop->env != NULL && index_dead(maildrop->env)) {
+		index_release(&maildrop->env);
+		maildrop->env = index_take(maildrop->store->index, maildrop->user);
+		table_clear(&maildrop->table);
+		rc = bring_up_to_date(maildrop, right);
+	}
 	lock_index_end(&maildrop->lock);
 	/* A part that vanished between two looks: the next login sees more. */
 	return rc == MAILDROP_GONE ? MAILDROP_TEMP : rc;

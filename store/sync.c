@@ -190,11 +190,14 @@ static void number_on(struct run *run)
 {
 	struct mark mark = {0};
 	bool marked = mark_read(run->sync->mailbox->home, &mark);
-	if (!run->known || (marked && mark.generation != run->drop.generation)) {
+	/* No message had a number yet. */
+	if (run->known && !marked && run->drop.next_uid == 1)
+		return;
+	if (!run->known || !marked || mark.generation != run->drop.generation) {
 		begin_generation(run, &mark);
 		return;
 	}
-	if (marked && mark.next_uid > run->drop.next_uid)
+	if (mark.next_uid > run->drop.next_uid)
 		run->drop.next_uid = mark.next_uid;
 	if (run->drop.next_uid > UINT32_MAX - SCAN_MESSAGES_COUNT)
 		begin_generation(run, &mark);

@@ -10,6 +10,7 @@
 #include "uidl.h"
 
 #define HASH_TRIES_COUNT (1u << 18)
+#define VERIFY_COUNT 64u /* in larger groups known messages are not read again */
 
 /* A UIDL that a message of this unique part has or had, as kpopd.uidl knows it. */
 struct slot {
@@ -33,7 +34,6 @@ struct group {
 	uint32_t gone_count;
 	const struct record **used; /* whose UIDLs are taken in this maildrop, sorted */
 	size_t used_count;
-	bool plain_taken;
 };
 
 static int compare_text(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -126,9 +126,43 @@ static void name_alone(struct group *group, struct record *record)
 
 /* ---- what is there and what is known, side by side ---- */
 
+static struct message *find_old(const struct group *group, uint32_t uid)
+{
+	for (uint32_t i = 0; i < group->old->count; i++)
+		if (group->old->messages[i].record.uid == uid)
+			return &group->old->messages[i];
+	return NULL;
+}
+
+/* Where files take each other's places an inode may have been used again: then it is not the one we knew. */
+static void verify_known(struct group *group)
+{
+	for (uint32_t i = 0; i < group->now->count; i++) {
+		struct message *message = &group->now->messages[i];
+		struct record record = message->record;
+		if (message->state != MESSAGE_KEPT && message->state != MESSAGE_MOVED)
+			continue;
+		memset(record.digest, 0, sizeof(record.digest));
+		if (!run_measure(group->run, &record) ||
+		    memcmp(record.digest, message->record.digest, sizeof(record.digest)) == 0)
+			continue;
+		struct message *old = find_old(group, record.uid);
+		if (old != NULL)
+			old->state = MESSAGE_DROPPED;
+		record.uid = 0;
+		record.uidl_len = 0;
+		record.shared = false;
+		message->record = record;
+		message->state = MESSAGE_MEASURED;
+		group->fresh[group->fresh_count++] = message;
+	}
+}
+
 static void measure_new(struct group *group)
 {
 	struct run *run = group->run;
+	if (group->now->count <= VERIFY_COUNT)
+		verify_known(group);
 	for (uint32_t i = 0; i < group->now->count && run->error == MAILDROP_OK; i++) {
 		struct message *message = &group->now->messages[i];
 		if (message->state != MESSAGE_NEW)
@@ -230,10 +264,10 @@ static bool read_slots(struct group *group)
 	return true;
 }
 
-/* Whoever is there already has his UIDL, and holds its slot. */
+/* Whoever is there already has his UIDL, and holds its slot; and who has just gone takes his along. */
 static bool read_used(struct group *group)
 {
-	group->used = calloc((size_t)group->now->count + 1, sizeof(*group->used));
+	group->used = calloc((size_t)group->now->count + group->gone_count + 1, sizeof(*group->used));
 	if (group->used == NULL)
 		return false;
 	for (uint32_t i = 0; i < group->now->count; i++) {
@@ -241,6 +275,8 @@ static bool read_used(struct group *group)
 		if (message->state == MESSAGE_KEPT || message->state == MESSAGE_MOVED)
 			group->used[group->used_count++] = &message->record;
 	}
+	for (uint32_t i = 0; i < group->gone_count; i++)
+		group->used[group->used_count++] = &group->gone[i]->record;
 	qsort(group->used, group->used_count, sizeof(*group->used), by_uidl);
 	return true;
 }
@@ -284,7 +320,6 @@ static bool taken(const struct group *group, const char *uidl, size_t len)
 static void write_down(struct group *group)
 {
 	struct run *run = group->run;
-	size_t len;
 	for (uint32_t i = 0; i < group->now->count; i++) {
 		struct message *message = &group->now->messages[i];
 		if ((message->state != MESSAGE_KEPT && message->state != MESSAGE_MOVED) ||
@@ -295,8 +330,6 @@ static void write_down(struct group *group)
 	}
 	for (uint32_t i = 0; i < group->gone_count; i++) {
 		const struct record *record = &group->gone[i]->record;
-		const char *uidl = uidl_of(record, &len);
-		group->plain_taken |= compare_text(uidl, len, record->name, record->unique_len) == 0;
 		run_line(run, UIDLS_GONE, record);
 		run_gone(run, record->uid);
 	}
@@ -416,7 +449,7 @@ static bool name_oldest(struct group *group)
 	if (adopted != NULL) {
 		give(group, message, adopted->line->uidl, adopted->line->uidl_len, adopted->order);
 	} else if (uidl_valid(record->name, record->unique_len)) {
-		if (group->plain_taken || taken(group, record->name, record->unique_len) ||
+		if (taken(group, record->name, record->unique_len) ||
 		    uidls_takes(run->uidls, record->name, record->unique_len))
 			return false;
 		give(group, message, record->name, record->unique_len, 0);

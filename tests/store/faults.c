@@ -27,8 +27,15 @@ int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn 
 int __real_mdb_txn_commit(MDB_txn *txn);
 int __wrap_mdb_txn_commit(MDB_txn *txn);
 
+static void live(void)
+{
+	if (faults.die_after > 0 && --faults.die_after == 0)
+		raise(SIGKILL);
+}
+
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 {
+	live();
 	int rc = __real_clock_gettime(clock, time);
 	if (faults.clock_still != 0 && clock == CLOCK_REALTIME)
 		*time = (struct timespec){.tv_sec = faults.clock_still};
@@ -38,6 +45,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 
 DIR *__wrap_fdopendir(int fd)
 {
+	live();
 	faults.scans++;
 	return __real_fdopendir(fd);
 }
@@ -50,6 +58,7 @@ static int fail(int error)
 
 int __wrap_fsync(int fd)
 {
+	live();
 	faults.fsyncs++;
 	if (faults.fsync_errno == 0 || faults.fsync_after-- > 0)
 		return __real_fsync(fd);
@@ -58,11 +67,13 @@ int __wrap_fsync(int fd)
 
 ssize_t __wrap_write(int fd, const void *buf, size_t len)
 {
+	live();
 	return faults.write_errno != 0 ? fail(faults.write_errno) : __real_write(fd, buf, len);
 }
 
 int __wrap_unlinkat(int dir, const char *name, int flags)
 {
+	live();
 	void (*before)(void) = atomic_exchange(&faults.before_unlink, NULL);
 	if (before != NULL)
 		before();
@@ -71,6 +82,7 @@ int __wrap_unlinkat(int dir, const char *name, int flags)
 
 int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn)
 {
+	live();
 	if (faults.die_reading)
 		raise(SIGKILL);
 	faults.writes += (flags & MDB_RDONLY) == 0;
@@ -79,8 +91,12 @@ int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn 
 
 int __wrap_mdb_txn_commit(MDB_txn *txn)
 {
-	if (faults.commit_errno == 0)
-		return __real_mdb_txn_commit(txn);
+	live();
+	if (faults.commit_errno == 0) {
+		int rc = __real_mdb_txn_commit(txn);
+		live();
+		return rc;
+	}
 	mdb_txn_abort(txn);
 	return faults.commit_errno;
 }

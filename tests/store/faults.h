@@ -19,6 +19,7 @@ struct faults {
 	int write_errno;                       /* every write fails so */
 	int unlink_errno;                      /* every unlinkat fails so */
 	int commit_errno;                      /* every commit of the index fails so */
+	atomic_int die_after;                  /* the call of any kind that kills the process; 0: none */
 	int die_reading;                       /* the next read transaction kills the process */
 	_Atomic(void (*)(void)) before_unlink; /* called once, just before an unlinkat */
 };
