@@ -317,12 +317,10 @@ static int compare_with_none(struct check *check)
 
 static int compare_mail(struct check *check)
 {
-	int rc = check->mailbox->ops->state(check->mailbox, check->states);
 	check->settled = inspect_settled(&check->drop, check->states);
 	if (!check->settled && check->user->state == INSPECT_CURRENT)
 		check->user->state = INSPECT_BEHIND;
-	if (rc == MAILDROP_OK)
-		rc = check->mailbox->ops->scan(check->mailbox, see, check);
+	int rc = check->mailbox->ops->scan(check->mailbox, see, check);
 	if (rc != MAILDROP_OK)
 		return check->failed ? MAILDROP_TEMP : rc;
 	judge_fresh(check);
@@ -358,7 +356,9 @@ static int compare(struct check *check)
 	uint8_t key[RECORD_KEY_OCTETS];
 	clear(check);
 	check->lines = open_memstream(&check->text, &check->text_len);
-	int rc = inspect_drop(check->env, check->place->user, &check->drop, &check->user->state);
+	int rc = check->mailbox->ops->state(check->mailbox, check->states);
+	if (rc == MAILDROP_OK)
+		rc = inspect_drop(check->env, check->place->user, &check->drop, &check->user->state);
 	if (rc != MAILDROP_OK || check->user->state == INSPECT_UNKNOWN)
 		return rc;
 	if (check->user->state == INSPECT_DAMAGED) {
