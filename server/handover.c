@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "server/handover.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "server/child.h"
 #include "server/lmtp_parse.h"
+#include "server/log.h"
 
 /* Sends it, perhaps when those before it have been taken. */
 static int send_patiently(const struct handover *h, int sock, enum msg_type type,
@@ -19,6 +21,13 @@ static int send_patiently(const struct handover *h, int sock, enum msg_type type
 	return sent == MSG_OK ? 0 : -1;
 }
 
+/* Always -1. What a deliverer refuses it logs itself. */
+static int no_answer(const struct handover *h, const char *when)
+{
+	log_warning("lmtp session=%016" PRIx64 " no deliverer answered %s", h->session, when);
+	return -1;
+}
+
 /* Whatever is not an answer of the table is an end without one. */
 static int hear(const struct handover *h, int sock, unsigned state, uint64_t deadline_msecs,
     enum delivery_refusal *refusal_r)
@@ -29,11 +38,11 @@ static int hear(const struct handover *h, int sock, unsigned state, uint64_t dea
 	*refusal_r = DELIVERY_TEMP;
 	do {
 		if (!lmtp_io_wait(h->io, sock, POLLIN, deadline_msecs))
-			return -1;
+			return no_answer(h, "in time");
 		got = msg_recv(sock, state, buf, sizeof buf, &msg);
 	} while (got == MSG_AGAIN);
 	if (got != MSG_OK)
-		return -1;
+		return no_answer(h, "before it ended");
 	if (msg.type == MSG_DELIVERER_REFUSED) {
 		if (msg.body[0] < DELIVERY_REFUSAL_COUNT)
 			*refusal_r = (enum delivery_refusal)msg.body[0];

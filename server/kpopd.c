@@ -19,6 +19,7 @@
 #include "server/folders.h"
 #include "server/keywatch.h"
 #include "server/listeners.h"
+#include "server/local_socket.h"
 #include "server/log.h"
 #include "server/master.h"
 #include "server/notify.h"
@@ -205,6 +206,16 @@ static void test_sources(const struct config *config)
 			    "until kinit -k -c makes it, no KDC is asked");
 }
 
+/* Their directories may be made by whoever starts this server, or the mail transfer agent. */
+static void test_local_sockets(const struct config *config)
+{
+	char why[512];
+	for (size_t i = 0; i < config->listener_count; i++)
+		if (config->listeners[i].path != NULL &&
+		    local_socket_check(&config->listeners[i], why, sizeof why) < 0)
+			note(why);
+}
+
 /* What is no fault of the configuration, but keeps users out. */
 static void test_keys(const struct config *config)
 {
@@ -239,6 +250,7 @@ static int test(const struct config *config, const char *name)
 	SSL_CTX_free(tls);
 	test_keys(config);
 	test_sources(config);
+	test_local_sockets(config);
 	printf("kpopd: %s: the configuration is sound\n", name);
 	return 0;
 }

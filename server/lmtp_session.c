@@ -117,7 +117,8 @@ static enum outcome on_rcpt(struct session *s)
 {
 	char user[LIMIT_USER_OCTETS + 1];
 	const char *address = s->command.address, *name = s->command.mailbox, *why;
-	enum delivery_refusal refusal = DELIVERY_UNKNOWN;
+	char shown[LMTP_ADDRESS_OCTETS + 64];
+	enum delivery_refusal refusal;
 	if (!s->mail)
 		return wrong_order(s, "MAIL");
 	if (s->count == LIMIT_LMTP_RECIPIENTS_COUNT) {
@@ -125,10 +126,12 @@ static enum outcome on_rcpt(struct session *s)
 		    s->io, "452 4.5.3 not more than %u recipients at a time", LIMIT_LMTP_RECIPIENTS_COUNT);
 		return GO_ON;
 	}
-	if (names_canonical(s->config, name, strlen(name), user, &why) != 0 ||
-	    handover_ask(s->handover, user, s->declared != 0 ? s->declared : 1, &refusal) < 0) {
-		log_info("lmtp session=%016" PRIx64 " recipient refused: %s", s->handover->session, address);
-		reply_refusal(s, refusal, address);
+	if (names_canonical(s->config, name, strlen(name), user, &why) != 0) {
+		log_info("refused session=%016" PRIx64 " recipient=%s: %s", s->handover->session,
+		    log_name(address, shown, sizeof shown), why);
+		reply_refusal(s, DELIVERY_UNKNOWN, address);
+	} else if (handover_ask(s->handover, user, s->declared != 0 ? s->declared : 1, &refusal) < 0) {
+		reply_refusal(s, refusal, address); /* the deliverer has told the log why */
 	} else if (!remember(s, address, user)) {
 		reply_refusal(s, DELIVERY_TEMP, address);
 	} else {

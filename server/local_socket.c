@@ -30,7 +30,7 @@ static struct sockaddr_un address_of(const char *path)
 }
 
 /* Where anybody may write, anybody may put a socket of his own in its place, and be given the mail. */
-static int check_folder(const struct listener_config *config, char *why_r, size_t size)
+int local_socket_check(const struct listener_config *config, char *why_r, size_t size)
 {
 	char folder[PATH_MAX];
 	struct stat st;
@@ -127,7 +127,7 @@ int local_socket_open(
     const struct listener_config *config, struct local_socket *socket_r, char *why_r, size_t size)
 {
 	struct sockaddr_un address = address_of(config->path);
-	if (check_folder(config, why_r, size) < 0)
+	if (local_socket_check(config, why_r, size) < 0)
 		return -1;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || bind_there(fd, &address) < 0) {
