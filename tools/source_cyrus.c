@@ -77,7 +77,7 @@ static void set_guid(struct source_item *item, const char *guid)
 	item->key[SHA1_DIGITS] = '\0';
 }
 
-/* Until POP3_NEW_UIDL, which mailboxes have had since Cyrus 2.3, a UIDL was the UID alone. */
+/* In old mailboxes, which have no POP3_NEW_UIDL, a UIDL is the UID alone. */
 static void header_line(struct source_reader *reader, const char *text)
 {
 	const char *validity = behind(text, "UIDValidity: ");

@@ -48,6 +48,27 @@ bool source_next_list(struct source_reader *reader, struct source_item *item)
 	return true;
 }
 
+/* What is wrong with a file's first line; NULL: nothing. */
+typedef const char *header_fn(struct source_reader *reader, const char *text);
+
+/* The next line behind the header, as source_text; a file without a sound header is one item that says so. */
+static bool headed_text(struct source_reader *reader, char *room, struct source_item *item, header_fn *header)
+{
+	const char *why = NULL;
+
+	if (reader->begun)
+		return source_text(reader, room, item);
+	reader->begun = true;
+	if (!source_text(reader, room, item))
+		why = "an empty file";
+	else
+		why = item->why[0] != '\0' ? item->why : header(reader, room);
+	if (why == NULL)
+		return source_text(reader, room, item);
+	source_end(reader, item, why);
+	return true;
+}
+
 /* ---- dovecot-uidlist ---- */
 
 static bool header_number(struct source_reader *reader, char key, const char *text, uint32_t *next)
@@ -153,23 +174,10 @@ static void dovecot_entry(struct source_reader *reader, struct source_item *item
 bool source_next_dovecot(struct source_reader *reader, struct source_item *item)
 {
 	char line[SOURCE_LINE_OCTETS], *text = line;
-	const char *why;
 	uint32_t uid;
 
-	if (!source_text(reader, line, item)) {
-		if (reader->begun)
-			return false;
-		source_end(reader, item, "an empty file");
-		return true;
-	}
-	if (!reader->begun) {
-		reader->begun = true;
-		why = item->why[0] != '\0' ? item->why : dovecot_header(reader, line);
-		if (why == NULL)
-			return source_next_dovecot(reader, item);
-		source_end(reader, item, why);
-		return true;
-	}
+	if (!headed_text(reader, line, item, dovecot_header))
+		return false;
 	if (item->why[0] != '\0')
 		return true;
 	if (!source_number((const char **)&text, &uid) || uid == 0 || *text != ' ') {
@@ -254,22 +262,9 @@ static void courier_entry(struct source_item *item, char *line)
 bool source_next_courier(struct source_reader *reader, struct source_item *item)
 {
 	char line[SOURCE_LINE_OCTETS];
-	const char *why;
 
-	if (!source_text(reader, line, item)) {
-		if (reader->begun)
-			return false;
-		source_end(reader, item, "an empty file");
-		return true;
-	}
-	if (!reader->begun) {
-		reader->begun = true;
-		why = item->why[0] != '\0' ? item->why : courier_header(reader, line);
-		if (why == NULL)
-			return source_next_courier(reader, item);
-		source_end(reader, item, why);
-		return true;
-	}
+	if (!headed_text(reader, line, item, courier_header))
+		return false;
 	item->order = item->line;
 	if (item->why[0] == '\0')
 		courier_entry(item, line);
