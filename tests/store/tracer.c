@@ -22,6 +22,16 @@ bool tracer_fails(void)
 #endif
 }
 
+bool tracer_spares(long call)
+{
+	static const long calls[] = {SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_brk,
+	    SYS_futex, SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_sigaltstack, SYS_exit_group};
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (call == calls[i])
+			return true;
+	return false;
+}
+
 void tracer_begin(void)
 {
 	raise(SIGSTOP);
@@ -105,8 +115,10 @@ static struct tracer_result follow(pid_t pid, unsigned n, int error)
 				result.end = TRACER_KILLED;
 				return result;
 			}
-			make_fail(pid, error);
-			continue;
+			if (!tracer_spares(result.call)) {
+				make_fail(pid, error);
+				continue;
+			}
 		}
 		entering = !entering;
 	}

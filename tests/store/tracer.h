@@ -30,6 +30,8 @@ bool tracer_fails(void);
  * with error 0 the child is killed before the call is made, else the call is not made and gives that error.
  */
 struct tracer_result tracer_run(int (*fn)(void *arg), void *arg, unsigned n, int error);
+/* Calls for memory and the like, which never fail here: that is another matter. */
+bool tracer_spares(long call);
 void tracer_begin(void);
 
 #endif
