@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,7 +92,11 @@ static bool look(const struct config *config, const char *user)
 		return false;
 	const char *above = identity_in_homes(config) ? account.home : config->mail_root;
 	int root = open(above, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return root >= 0 && beneath_open(root, place.path, O_PATH, 0) >= 0;
+	int there = root >= 0 ? beneath_open(root, place.path, O_PATH, 0) : -1;
+	struct stat st;
+	/* The link itself can be opened so. */
+	return there >= 0 && fstat(there, &st) == 0 &&
+	       (place.format == MAILDROP_MAILDIR ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode));
 }
 
 static bool has_mail(const struct config *config, const char *user)
