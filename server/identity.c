@@ -154,7 +154,7 @@ int identity_place(
 	bool mbox = config->spool != NULL;
 	*place_r = (struct maildrop_place){
 	    .user = user, .path = path_r, .format = mbox ? MAILDROP_MBOX : MAILDROP_MAILDIR};
-	for (size_t i = 0; i < SPOOL_LOCKS_COUNT && config->spool_locks[i] != NULL; i++)
+	for (size_t i = 0; mbox && i < SPOOL_LOCKS_COUNT && config->spool_locks[i] != NULL; i++)
 		place_r->spool_locks[i] = identity_spool_lock(config->spool_locks[i]);
 	return identity_maildir(mbox ? config->spool : config->maildir, user, path_r);
 }
