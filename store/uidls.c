@@ -35,9 +35,10 @@ static int open_file(const struct mailbox *mailbox, int *fd_r)
 	if (fd < 0) {
 		int error = errno;
 		store_note(mailbox->store, UIDLS_NAME ": cannot be read: %s", strerror(error));
-		/* What is no file of ours is as good as none; what is one and cannot be opened now is not. */
-		return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO ? MAILDROP_TEMP
-											     : MAILDROP_GONE;
+		/* What is no file is as good as none. One that we may not read must not be passed over. */
+		if (error == ELOOP || error == EINVAL || error == ENXIO)
+			return MAILDROP_GONE;
+		return beneath_error(error) == MAILDROP_PERM ? MAILDROP_PERM : MAILDROP_TEMP;
 	}
 	*fd_r = fd;
 	return MAILDROP_OK;

@@ -20,6 +20,7 @@
 #include "tests/store/faults.h"
 
 #define MESSAGES_COUNT 60
+#define FLIPS_COUNT 250
 #define EXIT_RIGHT 0
 #define EXIT_GAVE_UP 3
 #define EXIT_WRONG 4
@@ -224,28 +225,59 @@ static void save(const char *path)
 	strcpy(saved_path, path);
 }
 
+/* The environment as it was saved, but for one octet; or cut after len. */
+static void put_back(struct fixture *f, size_t len, size_t at, unsigned char octet)
+{
+	store_close(&f->store);
+	int fd = open(saved_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, saved, len), (ssize_t)len);
+	if (at < len)
+		assert_int_equal(pwrite(fd, &octet, 1, (off_t)at), 1);
+	close(fd);
+	fixture_reopen(f, 0);
+}
+
+/* KPOPD_FLIPS_COUNT octets, at random, changed one at a time. */
 static void test_flips(void **state)
 {
 	struct fixture *f = *state;
+	const char *count_text = getenv("KPOPD_FLIPS_COUNT");
+	unsigned count = count_text == NULL ? FLIPS_COUNT : (unsigned)strtoul(count_text, NULL, 10);
 	unsigned died = 0;
 	store_close(&f->store);
 	fixture_environments(f, save);
 	srand(1109);
-	for (int i = 0; i < 250; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		char what[64];
 		size_t at = (size_t)rand() % saved_len;
 		unsigned char octet = (unsigned char)(saved[at] ^ (1 + rand() % 255));
 		snprintf(what, sizeof(what), "octet %zu changed to %u", at, octet);
-		store_close(&f->store);
-		int fd = open(saved_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-		assert_int_equal(write(fd, saved, saved_len), (ssize_t)saved_len);
-		assert_int_equal(pwrite(fd, &octet, 1, (off_t)at), 1);
-		close(fd);
-		fixture_reopen(f, 0);
+		put_back(f, saved_len, at, octet);
 		died += recover(f, what);
 	}
 	free(saved);
-	print_message("# %u of 250 readers died of it\n", died);
+	print_message("# %u of %u readers died of it\n", died, count);
+}
+
+/* Cut after each 4 KiB, and a little before and behind. */
+static void test_cuts(void **state)
+{
+	struct fixture *f = *state;
+	unsigned died = 0;
+	unsigned count = 0;
+	store_close(&f->store);
+	fixture_environments(f, save);
+	for (size_t len = 0; len < saved_len; len += 4096) {
+		for (size_t more = 0; more < 3; more++, count++) {
+			char what[64];
+			size_t cut = len + (size_t[]){0, 1, 4095}[more];
+			snprintf(what, sizeof(what), "cut after %zu of %zu octets", cut, saved_len);
+			put_back(f, cut < saved_len ? cut : saved_len - 1, SIZE_MAX, 0);
+			died += recover(f, what);
+		}
+	}
+	free(saved);
+	print_message("# %u of %u readers died of it\n", died, count);
 }
 
 static void die_reading(struct fixture *f)
@@ -428,6 +460,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_damage, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_flips, setup, fixture_teardown),
+	    cmocka_unit_test_setup_teardown(test_cuts, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_death_is_noticed, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_kill_is_harmless, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_other_boot, setup, fixture_teardown),
