@@ -729,6 +729,32 @@ def tools():
             assert path.stat().st_uid == server.accounts[user].pw_uid, path
 
 
+@row("kpopctl imports UIDLs with the user's rights: what is another's is not read, whatever he calls it")
+def imports():
+    control = [harness.BUILD / "kpopctl", "-c", server.conf, "uidl"]
+    fresh(ALICE, ONE, ONE)
+    names = [line.split(b"\t")[0] for line in run(*control, "export", ALICE).stdout.splitlines()]
+    others = server.home(BOB) / "list"
+    others.write_bytes(b"".join(name + b"\tx%d\n" % number for number, name in enumerate(reversed(names))))
+    server.own(others, BOB)
+    mine = server.home(ALICE) / "list"
+    mine.unlink(missing_ok=True)
+    mine.symlink_to(others)
+    result = run(*control, "import", ALICE, mine, check=False)
+    assert result.returncode == 1 and b"Permission denied" in result.stdout and b"x0" not in result.stdout, result.stdout
+    with server.logged_in(ALICE) as client:
+        result = run(*control, "import", ALICE, "-", input=others.read_bytes(), check=False)
+        assert result.returncode == 75, result.stdout
+        client.quit()
+    harness.wait_for(lambda: run(*control, "import", ALICE, "-", input=others.read_bytes(), check=False).returncode == 0,
+                     "the UIDLs are imported once the session has ended")
+    with server.logged_in(ALICE) as client:
+        assert [line.split()[1] for line in client.listing("UIDL")] == [b"x0", b"x1"]
+        client.quit()
+    for path in (*server.maildir(ALICE).rglob("*"), *server.state(ALICE).rglob("*")):
+        assert path.stat().st_uid == server.accounts[ALICE].pw_uid, path
+
+
 def deliver(user, by=None):
     command = [harness.BUILD / "kpop-deliver", "-c", server.conf, "-d", user]
     if by:
