@@ -557,7 +557,8 @@ struct conversation *conversation_start(struct auth *auth, const struct msg *sta
 	msg_get_peer(&r, &c->peer);
 	get_bindings(&r, &c->connection);
 	const uint8_t *initial = msg_get_rest(&r, &len);
-	if (!msg_end(&r) || protocol >= PROTOCOL_COUNT || tls > 1 || has_initial > 1 ||
+	/* No client of a front speaks LMTP. */
+	if (!msg_end(&r) || protocol > PROTOCOL_KPOP || tls > 1 || has_initial > 1 ||
 	    len > SASLX_TOKEN_OCTETS || !mechanism_sound(auth, c->mechanism)) {
 		reply_r->kind = REPLY_BAD;
 		conversation_free(&c);

@@ -10,7 +10,7 @@
  *
  * Bodies, in order of their fields:
  *
- *   FRONT_START      u64 session, u8 protocol (enum protocol), u8 tls, u8 mechanism (index into
+ *   FRONT_START      u64 session, u8 protocol (enum protocol, but lmtp), u8 tls, u8 mechanism (index into
  *                    config->mechanisms, or MECHANISM_ of mechanism.h), u8 has_initial, 18 octets peer
  *                    (struct peer), u8 bindings offered (bits of enum saslx_binding_type), u8 count, as
  *                    many times u8 type, u8 length, octets; then the initial response.
