@@ -97,18 +97,20 @@ static int scan(struct mailbox *mailbox, mailbox_scan_fn *fn, void *arg)
 	return rc;
 }
 
-/* Only of what the scan has left out: a message without an octet. */
+/* Only of what the scan has left out: a message without an octet. Perhaps in the middle of a scan. */
 static int measure(struct mailbox *mailbox, struct record *record)
 {
 	struct mbox *mbox = mbox_of(mailbox);
 	struct mbox_entry entry;
+	bool visiting = mbox->file.fd >= 0;
 	if (record->octets > 0)
 		return MAILDROP_OK;
-	int rc = mbox_enter(mbox, MBOX_WAIT_MSECS);
+	int rc = visiting ? MAILDROP_OK : mbox_enter(mbox, MBOX_WAIT_MSECS);
 	if (rc != MAILDROP_OK)
-		return rc == MAILDROP_PERM ? MAILDROP_TEMP : rc;
+		return rc == MAILDROP_GONE ? rc : MAILDROP_TEMP;
 	rc = mbox_read_message(mbox, record, NULL, NULL, &entry);
-	mbox_file_leave(&mbox->file);
+	if (!visiting)
+		mbox_file_leave(&mbox->file);
 	if (rc != MAILDROP_OK)
 		return rc;
 	record->octets = entry.octets;

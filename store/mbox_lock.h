@@ -20,6 +20,7 @@
 
 #include "maildrop.h"
 
+#define MBOX_DOTLOCK_SUFFIX ".lock" /* no mbox has a name that ends so: it would be another one's lock */
 #define MBOX_STALE_SECS 300
 #define MBOX_REFRESH_SECS 30 /* how often a dotlock that is held for long is touched */
 

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/usage.h"
 #include "tests/store/faults.h"
 #include "tests/store/mbox_world.h"
 
@@ -71,6 +72,20 @@ static void counts_what_is_sent(void **state)
 	assert_int_equal(octets[0], 13);
 	assert_int_equal(octets[1], 13);
 	assert_int_equal(octets[2], 15);
+}
+
+static void counts_for_quotas(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_write(fixture, user, FROM_A "S: a\n\none\n\n" FROM_B "\n" FROM_C "S: c\n\nthree");
+	struct maildrop_place place = mbox_place(user);
+	struct maildrop_usage usage;
+	for (int known = 0; known < 2; known++) {
+		assert_int_equal(maildrop_usage(fixture->store, &place, &usage), MAILDROP_OK);
+		assert_int_equal(usage.messages, 3);
+		assert_int_equal(usage.octets, 10 + 11);
+		mbox_world_listing(fixture, user);
+	}
 }
 
 static void has_none_where_there_is_no_file(void **state)
@@ -494,6 +509,7 @@ int main(void)
 	    TEST(shows_messages),
 	    UNINDEXED(shows_messages),
 	    TEST(counts_what_is_sent),
+	    TEST(counts_for_quotas),
 	    TEST(has_none_where_there_is_no_file),
 	    TEST(copies_large_messages_into_a_file),
 	    TEST(keeps_uidls),

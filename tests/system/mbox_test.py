@@ -17,11 +17,14 @@ import time
 
 import accounts
 import harness
-import pop3
+import lmtp
 from harness import BUILD, PASSWORD, ROOT, WORK, add_row, row, run, wait_for
 
 realm = harness.Realm()
 server = harness.Server(realm, users=12, spool="%u", start=False)
+server.path = server.dir / "lmtp.sock"
+server.sections = f"listener local {{ protocol = lmtp path = '{server.path}' path_mode = '0600' }}\nclass few {{ users = {{'u9'}} quota_messages = 2 }}\n"
+server.write_conf()
 server.start()
 OWNER = ["setpriv", "--reuid=kpopd", "--regid=kpopd", "--clear-groups"] if ROOT else []
 home = WORK / "owner"
@@ -112,6 +115,19 @@ def delivers():
     with server.logged_in("u2") as pop:
         assert pop.stat()[0] == 2
         assert fetch(pop, 1).endswith(b"Subject: 1\r\n\r\n>From here\r\n>>From there\r\n")
+
+
+@row("mail comes in by LMTP, within the quota")
+def by_lmtp():
+    put("u9", message(1))
+    with lmtp.Client(server.path).hello() as client:
+        assert client.deliver(b"Subject: 2\r\n\r\nFrom x\r\n", "u9")[0].startswith(b"250 2.1.5 ")
+        client.expect("MAIL FROM:<s@example.net>", "250 ")
+        client.expect("RCPT TO:<u9>", "452 4.2.2 ")
+    with server.logged_in("u9") as pop:
+        assert pop.stat()[0] == 2
+        assert fetch(pop, 2).endswith(b"\r\nSubject: 2\r\n\r\n>From x\r\n")
+    assert re.search(r"\n\nFrom sender@example\.net ", spool("u9").read_text())
 
 
 def refused(make):
