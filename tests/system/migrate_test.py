@@ -349,6 +349,9 @@ def cyrus():
         assert exported("u2") == before
         told = kpopctl("verify", "--against", old.url, *THERE, "--login", "alice", "--full", "u2")
         assert told.splitlines()[-1] == "safe to cut over u2", told
+        for name, template in (("uidonly", "%u"), ("dovecot", "%08Xu%08Xv"), ("courier", "%v-%u")):
+            kpopctl("import", "--uidl-format", template, "u2", server.dir / "mbexamine")
+            assert exported("u2") == uidls(old.ports[name]), name
         fresh("u2", 5)
         kpopctl("import", *THERE, "--login", "alice", "u2", old.url)
         assert exported("u2") == before
@@ -505,6 +508,44 @@ def spool_to_spool():
             assert uidls(spools.pop3_port, user) == before[:1] + before[2:]
         finally:
             spools.stop()
+
+
+@row("a server without TOP is asked for whole messages, in one session")
+def without_top():
+    fresh("u0", 3)
+    letters = [letter(number) for number in (2, 3, 1)]
+    with oldservers.Scripted(letters) as old:
+        told = kpopctl("import", *THERE, "u0", old.url)
+        assert exported("u0") == ["uidl1", "uidl2", "uidl3"] and "3 of 3" in told, told
+        assert old.said.count("RETR") >= 3 and old.said.count("DELE") == 0, old.said
+        told = kpopctl("verify", "--against", old.url, *THERE, "u0")
+        assert told.splitlines()[-1] == "safe to cut over u0", told
+
+
+def poor_server(answers, reason):
+    fresh("u0", 3)
+    before = exported("u0")
+    with oldservers.Scripted([letter(number) for number in (1, 2, 3)], **answers) as old:
+        told = kpopctl("import", *THERE, "u0", old.url, status=1)
+        assert reason in told, told
+        told = kpopctl("verify", "--against", old.url, *THERE, "u0", status=1)
+        assert told.splitlines()[-1].startswith("NOT SAFE to cut over u0"), told
+    assert exported("u0") == before
+
+
+for sentence, answers, reason in (
+        ("without UIDL", {"UIDL": "-ERR"}, "UIDL"),
+        ("that lists no numbers", {"UIDL": "+OK\r\nuidl1\r\n."}, "no list of messages"),
+        ("that lists a message twice", {"UIDL": "+OK\r\n1 a\r\n2 b\r\n2 c\r\n."}, "no list of messages"),
+        ("that lists a line without end", {"UIDL": "+OK\r\n1 a\r\n2 " + "x" * 100000 + "\r\n."}, "UIDL and LIST differ"),
+        ("whose lists differ", {"LIST": "+OK\r\n1 5\r\n3 5\r\n."}, "UIDL and LIST differ"),
+        ("whose list ends early", {"LIST": "+OK\r\n1 5\r\n."}, "UIDL and LIST differ"),
+        ("with two of one UIDL", {"UIDL": "+OK\r\n1 a\r\n2 a\r\n3 b\r\n."}, "also that of 2"),
+        ("with a UIDL that is none", {"UIDL": "+OK\r\n1 a\r\n2 \xff\r\n3 b\r\n."}, "no sound UIDL"),
+        ("that ends the session at a message", {"RETR": None}, "RETR"),
+        ("that sends half a message", {"RETR": "+OK\r\nSubject: x\r\n."}, "no message with this header"),
+        ("that refuses the password", {"PASS": "-ERR"}, "denied")):
+    harness.add_row(f"a server {sentence}: nothing is written", poor_server, answers, reason)
 
 
 @row("a source that is none, or is no file, is refused at once")

@@ -172,6 +172,55 @@ class Dovecot(Old):
         log.close()
 
 
+class Scripted(Old):
+    """A poor server: what it answers to each command (without its CRLF) is said; None ends the connection. Messages
+    are answered to RETR; TOP only where it is said."""
+
+    def __init__(self, messages, **answers):
+        super().__init__()
+        self.messages, self.listener, self.said = messages, None, []
+        count = range(1, len(messages) + 1)
+        self.answers = {"CAPA": "+OK\r\nUSER\r\nUIDL\r\n.", "USER": "+OK", "PASS": "+OK", "QUIT": "+OK",
+                        "UIDL": "\r\n".join(["+OK", *(f"{n} uidl{n}" for n in count), "."]),
+                        "LIST": "\r\n".join(["+OK", *(f"{n} {len(messages[n - 1])}" for n in count), "."]), **answers}
+
+    def start(self):
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def listen(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self.session, args=(client,), daemon=True).start()
+
+    def answer(self, verb, words):
+        if verb in self.answers:
+            answer = self.answers[verb]
+            return answer.encode() if isinstance(answer, str) else answer
+        if verb == "RETR":
+            text = self.messages[int(words[1]) - 1].replace(b"\n", b"\r\n")
+            return b"+OK\r\n" + b"\r\n".join(b"." + line if line.startswith(b".") else line for line in text.split(b"\r\n")) + b"."
+        return b"-ERR no such command"
+
+    def session(self, client):
+        with client, client.makefile("rb", 0) as lines, contextlib.suppress(OSError):
+            client.sendall(b"+OK hello\r\n")
+            for line in lines:
+                words = line.decode("latin-1").split()
+                self.said.append(words[0].upper())
+                answer = self.answer(words[0].upper(), words)
+                if answer is None:
+                    return
+                client.sendall(answer + b"\r\n")
+                if words[0].upper() == "QUIT":
+                    return
+
+
 class Courier(Old):
     """courierpop3d on one Maildir: it is what Courier starts once a user is logged in, which we do for it."""
 
@@ -243,6 +292,12 @@ class Cyrus(Old):
             "idlesocket": f"{self.dir}/idle", "notifysocket": f"{self.dir}/notify", "proc_path": f"{self.dir}/proc",
             "mboxname_lockpath": f"{self.dir}/lock"}.items()) + "\n")
         bin_dir = f"{self.folder}/usr/lib/cyrus/bin"
+        self.ports = dict(zip(("uidonly", "dovecot", "courier"), harness.free_ports(3)))  # by uidl_format
+        more = ""
+        for name, its_port in self.ports.items():
+            conf = self.dir / f"imapd-{name}.conf"
+            conf.write_text(self.conf.read_text() + f"uidl_format: {name}\n")
+            more += f'  pop3{name} cmd="{bin_dir}/pop3d -C {conf}" listen="127.0.0.1:{its_port}" prefork=0\n'
         (self.dir / "cyrus.conf").write_text(f"""
 START {{
   recover cmd="{self.tools}/ctl_cyrusdb -r -C {self.conf}"
@@ -250,7 +305,7 @@ START {{
 SERVICES {{
   pop3 cmd="{bin_dir}/pop3d -C {self.conf}" listen="127.0.0.1:{self.port}" prefork=0
   imap cmd="{bin_dir}/imapd -C {self.conf}" listen="127.0.0.1:{self.imap_port}" prefork=0
-}}
+{more}}}
 EVENTS {{
 }}
 """)
