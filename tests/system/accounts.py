@@ -4,6 +4,7 @@
 To be imported before harness: it runs the test anew where /etc is a copy. Where that cannot be, accounts are made
 in the machine's own files, and removed."""
 import atexit
+import fcntl
 import os
 import pathlib
 import pwd
@@ -34,6 +35,7 @@ import harness  # noqa: E402  pylint: disable=wrong-import-position
 
 HOMES = harness.WORK / "home"
 LOCK = tempfile.gettempdir()
+TURN = os.open(f"{LOCK}/kpopd-accounts.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600) if harness.ROOT and PRIVATE not in os.environ else -1
 
 
 def tool(*arguments):
@@ -44,6 +46,9 @@ def account(name, *options, uid=None, home=None, mode=0o700):
     """A new account with a home; returns its passwd(5) entry. home: another place, or None for HOMES/name."""
     HOMES.mkdir(exist_ok=True)
     place = pathlib.Path(home or HOMES / name)
+    if PRIVATE not in os.environ:  # one test at a time; what an earlier one left behind goes
+        fcntl.flock(TURN, fcntl.LOCK_EX)
+        subprocess.run(["flock", LOCK, "userdel", "--force", name], stderr=subprocess.DEVNULL, check=False)
     tool("useradd", "--badname", "--no-log-init", "--home-dir", place, "--shell", "/usr/sbin/nologin", "--user-group",
          *(["--uid", str(uid), "--non-unique"] if uid is not None else []), *options, name)
     if PRIVATE not in os.environ:

@@ -556,13 +556,15 @@ def hanging(path):
         os.close(fuse)
 
 
-@row("a home on a disk that hangs: its user is told so in time, and nobody else waits")
+@row("a home on a disk that hangs: its user is told so in time, and nobody else waits, nor does kpopctl")
 def hangs():
     if not os.access("/dev/fuse", os.W_OK):
         print("# /dev/fuse is not here")
         return
     fresh(BOB, ONE)
     with hanging(server.home(ALICE)):
+        tool = subprocess.Popen([harness.BUILD / "kpopctl", "-c", server.conf, "uidl", "export", ALICE], stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
         with server.pop3() as client:
             client.expect(f"USER {ALICE}", "+OK")
             client.send(f"PASS {PASSWORD}\r\n".encode())
@@ -571,6 +573,8 @@ def hangs():
                 other.quit()
             assert client.line().startswith(b"-ERR [SYS/TEMP]")
         assert "did not reach the mail of its user within" in server.log_text()
+        told = tool.communicate(timeout=60)[0]
+        assert tool.returncode != 0 and b"its disk hangs" in told, told
     fresh(ALICE, ONE)
     server.logged_in(ALICE).quit()
 
@@ -753,6 +757,23 @@ def imports():
         client.quit()
     for path in (*server.maildir(ALICE).rglob("*"), *server.state(ALICE).rglob("*")):
         assert path.stat().st_uid == server.accounts[ALICE].pw_uid, path
+
+
+@row("kpopctl waits for nobody who stops the process that acts for him")
+def tools_wait():
+    fresh(ALICE, ONE)
+    command = [harness.BUILD / "kpopctl", "-c", server.conf, "uidl", "export", ALICE]
+    # Held where it opens the index, it is his by then.
+    child = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:delay_enter=5s", *map(str, command)],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    uid = server.accounts[ALICE].pw_uid
+    def his():
+        found = [int(name) for name in os.listdir("/proc") if name.isdigit() and harness.comm(int(name)) == "kpopctl"]
+        return [pid for pid in found if uid_of(pid) == uid]
+    pid = wait_for(his, "kpopctl is the user")[0]
+    assert as_user(ALICE, "kill", "-STOP", pid).returncode == 0
+    told = child.communicate(timeout=60)[0]
+    assert child.returncode != 0 and b"was stopped by somebody" in told, told
 
 
 def deliver(user, by=None):
