@@ -40,6 +40,13 @@ int mbox_file_open(const struct store *store, const struct maildrop_place *place
 	    .store = store, .dir = -1, .fd = -1, .lock = {.dir = -1, .fd = -1, .dotlock_fd = -1}};
 	if (*name == 0 || strlen(name) > NAME_MAX || dir_len >= sizeof(dir))
 		return MAILDROP_PERM;
+	size_t len = strlen(name);
+	size_t suffix = sizeof(MBOX_DOTLOCK_SUFFIX) - 1;
+	if (len > suffix && strcmp(name + len - suffix, MBOX_DOTLOCK_SUFFIX) == 0) {
+		store_note(store, "%s: the name of a lock file, so no mbox", name);
+		errno = EPERM;
+		return MAILDROP_PERM;
+	}
 	strcpy(file_r->name, name);
 	memcpy(dir, path, dir_len);
 	dir[dir_len] = 0;

@@ -15,7 +15,6 @@
 
 #include "beneath.h"
 
-#define DOTLOCK_SUFFIX ".lock"
 #define DOTLOCK_OCTETS 256u /* a number, perhaps a host */
 #define CREATE_TRIES_COUNT 3
 
@@ -36,7 +35,7 @@ int mbox_lock_init(
 	} else {
 		memcpy(lock->methods, methods, sizeof(lock->methods));
 	}
-	int len = snprintf(lock->dotlock, sizeof(lock->dotlock), "%s" DOTLOCK_SUFFIX, name);
+	int len = snprintf(lock->dotlock, sizeof(lock->dotlock), "%s" MBOX_DOTLOCK_SUFFIX, name);
 	return len > NAME_MAX ? MAILDROP_PERM : MAILDROP_OK;
 }
 
@@ -74,6 +73,9 @@ static bool at_rest(const struct stat *dotlock, int mbox)
 static bool is_stale(int fd, const struct stat *st, int mbox)
 {
 	char text[DOTLOCK_OCTETS + 1];
+	/* Whatever this is, it is no lock. */
+	if (st->st_size > DOTLOCK_OCTETS)
+		return false;
 	ssize_t len = pread(fd, text, DOTLOCK_OCTETS, 0);
 	text[len < 0 ? 0 : len] = 0;
 	pid_t pid = len < 0 ? 0 : holder(text);
@@ -123,8 +125,9 @@ static int make_file(struct mbox_lock *lock)
 {
 	static atomic_uint counter;
 	char name[NAME_MAX + 1];
-	int len = snprintf(
-	    name, sizeof(name), "%s.%ld.%u", lock->dotlock, (long)getpid(), atomic_fetch_add(&counter, 1));
+	size_t stem = strlen(lock->dotlock) - (sizeof(MBOX_DOTLOCK_SUFFIX) - 1);
+	int len = snprintf(name, sizeof(name), "%.*s.%ld.%u" MBOX_DOTLOCK_SUFFIX, (int)stem, lock->dotlock,
+	    (long)getpid(), atomic_fetch_add(&counter, 1));
 	int fd = len > NAME_MAX ? -1 : beneath_open(lock->dir, name, O_RDWR | O_CREAT | O_EXCL, 0644);
 	if (fd >= 0) {
 		lock->dotlock_fd = fd;

@@ -107,6 +107,14 @@ static void touches_no_dotlock_that_is_no_file(void **state)
 	assert_int_equal(open_error(fixture), MAILDROP_IN_USE);
 	assert_true(fixture_exists(fixture, "precious"));
 	assert_int_equal(unlinkat(fixture->root, dotlock, 0), 0);
+	/* Another user's mail, perhaps. */
+	for (int i = 0; i < 10; i++)
+		mbox_world_append(fixture, dotlock, MESSAGE_B);
+	age(fixture, dotlock, 100000);
+	age(fixture, user, 100000);
+	assert_int_equal(open_error(fixture), MAILDROP_IN_USE);
+	assert_true(fixture_exists(fixture, dotlock));
+	assert_int_equal(unlinkat(fixture->root, dotlock, 0), 0);
 	assert_int_equal(mkfifoat(fixture->root, dotlock, 0600), 0);
 	assert_int_equal(open_error(fixture), MAILDROP_IN_USE);
 }

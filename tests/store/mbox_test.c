@@ -387,6 +387,8 @@ static void refuses_what_is_no_file_of_ours(void **state)
 		struct maildrop_place place = mbox_place(names[i]);
 		assert_int_equal(delivery_begin(fixture->store, &place, &delivery), MAILDROP_PERM);
 	}
+	fixture_write(fixture, "john.lock", MESSAGE_A);
+	assert_int_equal(open_error(fixture, "john.lock"), MAILDROP_PERM);
 	if (geteuid() == 0) {
 		fixture_write(fixture, "foreign", MESSAGE_A);
 		assert_int_equal(fchownat(fixture->root, "foreign", 12345, 0, 0), 0);
