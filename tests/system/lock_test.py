@@ -5,21 +5,20 @@ import contextlib
 import os
 import re
 import signal
-import socket
-import subprocess
 import threading
 import time
 
 import harness
-import pop3
-from harness import BUILD, PASSWORD, ROOT, WORK, row, run, wait_for
+from harness import PASSWORD, row, wait_for
 
 realm = harness.Realm()
 takeover = harness.Server(realm, users=24, lock="takeover")
 takeover_shared = harness.Server(realm, users=16, lock="takeover", isolation="shared")
 shared = harness.Server(realm, users=24, lock="shared")
 shared_shared = harness.Server(realm, users=16, lock="shared", isolation="shared")
-exclusive = harness.Server(realm, users=16)
+exclusive = harness.Server(realm, users=16, spare=1)
+mbox = harness.Server(realm, users=4, spool="%u", spare=1)
+mbox_shared = harness.Server(realm, users=4, spool="%u", lock="shared", isolation="shared")
 TAKEOVERS, SHARERS = (takeover, takeover_shared), (shared, shared_shared)
 
 ONE, TWO, THREE = b"Subject: one\n\nfirst\n", b"Subject: two\n\nsecond\n", b"Subject: three\n\nthird\n"
@@ -366,38 +365,70 @@ def crowd(server):
 
 # --- when the lock is free again ------------------------------------------------------------------
 
-def stores(server):
-    return {pid for pid, _ in server.family() if harness.comm(pid) == "kpopd-store"}
+def spare_store(server):
+    """The process that will have the next maildrop."""
+    def alone():
+        family = server.family()
+        children = [pid for pid, parent in family if harness.comm(pid) == harness.comm(parent) == "kpopd-store"]
+        return children if len(children) == 1 else None
+    return wait_for(alone, "one store is spare, and none is busy")[0]
 
 
-@row("kill -9 of the process that has the maildrop: the next login finds it free at once")
-def killed():
-    user = exclusive.user(ONE, TWO)
+def put_mbox(server, user, *mail):
+    spool = server.mail_root / user
+    spool.write_bytes(b"".join(b"From a@example.net Thu Jan  1 00:00:00 1970\n" + octets + b"\n" for octets in mail))
+    server.own(spool)
+    return spool
+
+
+@row("two sessions share an mbox: each sees what there was at its login, whatever the other removes and others append")
+def mbox_snapshots():
+    spool = put_mbox(mbox_shared, "u0", ONE, TWO, THREE)
+    first, second = mbox_shared.logged_in("u0"), mbox_shared.logged_in("u0")
+    seen = view(first)
+    assert view(second) == seen and seen[0][0] == 3
+    first.expect("DELE 1", "+OK")
+    first.quit()
+    with open(spool, "ab") as file:
+        file.write(b"From b@example.net Thu Jan  1 00:00:01 1970\nSubject: four\n\nfourth\n\n")
+    assert view(second) == seen
+    assert second.raw_message("RETR 3") == on_the_wire(THREE)
+    assert second.command("RETR 1").startswith(b"-ERR [SYS/TEMP] ")
+    third = mbox_shared.logged_in("u0")
+    assert [line.split()[1] for line in third.listing("UIDL")][:2] == [line.split()[1] for line in seen[2]][1:]
+    assert third.stat()[0] == 3
+    second.expect("DELE 1", "+OK")
+    second.expect("DELE 2", "+OK")
+    second.quit()
+    assert third.raw_message("RETR 3") == b"Subject: four\r\n\r\nfourth\r\n"
+    third.quit()
+    left = spool.read_bytes()
+    assert b"Subject: three" in left and b"Subject: four" in left and b"Subject: one" not in left and b"Subject: two" not in left
+
+
+@row("kill -9 of the process that has the maildrop: the next login finds it free at once (Maildir)", exclusive)
+@row("kill -9 of the process that has the maildrop: the next login finds it free at once (mbox)", mbox)
+def killed(server):
+    if server is mbox:
+        user = "u0"
+        put_mbox(server, user, ONE, TWO)
+    else:
+        user = server.user(ONE, TWO)
     waits = []
     for _ in range(5):
-        with exclusive.logged_in(user) as first:
+        holder = spare_store(server)
+        with server.logged_in(user) as first:
             first.expect("DELE 1", "+OK")
-            holder = lock_holder(exclusive.maildir(user) / "kpopd.lock")
-            second = exclusive.pop3()
+            second = server.pop3()
             second.expect(f"USER {user}", "+OK")
             os.kill(holder, signal.SIGKILL)
             began = time.monotonic()
             second.expect(f"PASS {PASSWORD}", "+OK")
             waits.append(time.monotonic() - began)
+            assert second.stat()[0] == 2
             second.quit()
-    assert exclusive.stored(user) == sorted([ONE, TWO])
     print(f"# free after {min(waits) * 1000:.1f} to {max(waits) * 1000:.1f} ms")
     assert min(waits) < 5, waits
 
 
-def lock_holder(path):
-    """The process that has this file open, and no other of its relations."""
-    for pid in stores(exclusive):
-        with contextlib.suppress(OSError):
-            for name in os.listdir(f"/proc/{pid}/fd"):
-                if os.readlink(f"/proc/{pid}/fd/{name}") == str(path):
-                    return pid
-    raise AssertionError(f"nobody has {path}")
-
-
-harness.main(takeover, takeover_shared, shared, shared_shared, exclusive)
+harness.main(takeover, takeover_shared, shared, shared_shared, exclusive, mbox, mbox_shared)
