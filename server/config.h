@@ -124,6 +124,7 @@ struct config {
 	uint64_t message_octets; /* the largest message that LMTP takes */
 	enum lmtp_unknown lmtp_unknown;
 	enum quota_full quota_full;
+	char *recipient_delimiter; /* what begins an extension of a name; NULL: nothing does */
 
 	char *certificate, *key; /* PEM; both NULL: no TLS */
 	char *keytab;            /* default /etc/krb5.keytab */

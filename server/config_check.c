@@ -228,6 +228,13 @@ int config_check_indicator(const char *value, char *why_r, size_t size)
 			 value, SASLX_INDICATOR_OCTETS);
 }
 
+int config_check_delimiter(const char *value, char *why_r, size_t size)
+{
+	return value[0] != '\0' && strspn(value, "+-_=.") == strlen(value) && strlen(value) <= 5
+		   ? 0
+		   : wrong(why_r, size, "'%.64s' is no delimiter; write one or more of + - _ = .", value);
+}
+
 int config_check_mode(const char *value, char *why_r, size_t size)
 {
 	size_t len = strlen(value);

@@ -30,6 +30,7 @@ config_check_fn config_check_network;   /* network_parse */
 config_check_fn config_check_principal; /* of Kerberos, with its realm, quoted as krb5_unparse_name does */
 config_check_fn config_check_regex;     /* extended, without back references */
 config_check_fn config_check_message_octets; /* of one message */
+config_check_fn config_check_delimiter;      /* characters between a name and its extension */
 config_check_fn config_check_mode;           /* of a file, in octal digits */
 config_check_fn config_check_indicator;      /* of a KDC */
 config_check_fn config_check_title;          /* a section's name: what systemd.socket(5) allows */

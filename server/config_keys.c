@@ -81,6 +81,7 @@ static const struct config_key keys[] = {
     {.name = AT(message_octets), .kind = KIND_OCTETS, .text = "50M", .check = config_check_message_octets},
     WORD(lmtp_unknown, "refuse", lmtp_unknowns),
     WORD(quota_full, "temporary", quota_fulls),
+    STRING(recipient_delimiter, NULL, config_check_delimiter),
     STRING(certificate, NULL, config_check_path),
     STRING(key, NULL, config_check_secret),
     STRING(keytab, "/etc/krb5.keytab", config_check_secret),

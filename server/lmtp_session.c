@@ -113,11 +113,37 @@ static enum outcome on_mail(struct session *s)
 	return GO_ON;
 }
 
+/* Is there such a user, and room? */
+static bool ask(struct session *s, const char *name, char *user, enum delivery_refusal *refusal_r)
+{
+	char shown[LMTP_ADDRESS_OCTETS + 64];
+	const char *why;
+	if (names_canonical(s->config, name, strlen(name), user, &why) == 0)
+		return handover_ask(s->handover, user, s->declared != 0 ? s->declared : 1, refusal_r) == 0;
+	log_info("refused session=%016" PRIx64 " recipient=%s: %s", s->handover->session,
+	    log_name(name, shown, sizeof shown), why);
+	*refusal_r = DELIVERY_UNKNOWN;
+	return false;
+}
+
+/* "alice+lists@example.org" → "alice@example.org". false: it has no extension. */
+static bool drop_extension(const struct config *config, char *mailbox)
+{
+	char *at = strrchr(mailbox, '@');
+	char *end = at != NULL ? at : mailbox + strlen(mailbox);
+	char *from =
+	    config->recipient_delimiter == NULL ? end : strpbrk(mailbox, config->recipient_delimiter);
+	if (from == NULL || from >= end || from == mailbox)
+		return false;
+	memmove(from, end, strlen(end) + 1);
+	return true;
+}
+
 static enum outcome on_rcpt(struct session *s)
 {
 	char user[LIMIT_USER_OCTETS + 1];
-	const char *address = s->command.address, *name = s->command.mailbox, *why;
-	char shown[LMTP_ADDRESS_OCTETS + 64];
+	const char *address = s->command.address;
+	char *mailbox = s->command.mailbox;
 	enum delivery_refusal refusal;
 	if (!s->mail)
 		return wrong_order(s, "MAIL");
@@ -126,12 +152,14 @@ static enum outcome on_rcpt(struct session *s)
 		    s->io, "452 4.5.3 not more than %u recipients at a time", LIMIT_LMTP_RECIPIENTS_COUNT);
 		return GO_ON;
 	}
-	if (names_canonical(s->config, name, strlen(name), user, &why) != 0) {
-		log_info("refused session=%016" PRIx64 " recipient=%s: %s", s->handover->session,
-		    log_name(address, shown, sizeof shown), why);
-		reply_refusal(s, DELIVERY_UNKNOWN, address);
-	} else if (handover_ask(s->handover, user, s->declared != 0 ? s->declared : 1, &refusal) < 0) {
-		reply_refusal(s, refusal, address); /* the deliverer has told the log why */
+	/* A user who is called so comes before one with an extension; unless everybody is a user. */
+	if (s->config->lmtp_unknown == LMTP_UNKNOWN_CREATE && s->config->mail_users == MAIL_USERS_VIRTUAL)
+		(void)drop_extension(s->config, mailbox);
+	bool good = ask(s, mailbox, user, &refusal);
+	if (!good && refusal == DELIVERY_UNKNOWN && drop_extension(s->config, mailbox))
+		good = ask(s, mailbox, user, &refusal);
+	if (!good) {
+		reply_refusal(s, refusal, address); /* why, the log has been told */
 	} else if (!remember(s, address, user)) {
 		reply_refusal(s, DELIVERY_TEMP, address);
 	} else {

@@ -627,6 +627,8 @@ static const struct refusal_row refusals[] = {
 	1, "listener m: path is longer than a socket's can be, 107 octets"},
     {"a mode that is none", "listener m { protocol = lmtp path = '/x' path_mode = '0888' }\n", 1,
 	"path_mode: '0888' is no mode"},
+    {"a delimiter that names have", "recipient_delimiter = '+a'\n", 1,
+	"recipient_delimiter: '+a' is no delimiter"},
     {"a message that fits no memory", "message_octets = 2G\n", 1, "message_octets: '2G' is out of bounds"},
     {"messages too small for mail", "message_octets = 63K\n", 1, "message_octets: '63K' is out of bounds"},
     {"more text than one line", "hostname = 'a\x1b[31mb\n'\n", 0, "hostname: 'a?[31mb?' is no host name"},

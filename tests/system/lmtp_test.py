@@ -53,8 +53,8 @@ def empty(which, user):
     return user
 
 
-server = make(message_octets="64K")
-strict = make(lmtp_idle_secs=2, lmtp_sessions=2, quota_full="permanent", lmtp_unknown="create",
+server = make(message_octets="64K", recipient_delimiter="+")
+strict = make(lmtp_idle_secs=2, lmtp_sessions=2, quota_full="permanent", lmtp_unknown="create", recipient_delimiter="+-",
               **({"owner": "path_owner = nobody", "wrapper": UNIT} if ROOT else {}))
 
 
@@ -159,6 +159,24 @@ def names():
     with connect() as client:
         assert client.deliver(MESSAGE, '"u3"')[0].startswith(b"250 ")
     assert server.stored("u3") == [fields('"u3"') + STORED]
+
+
+@row("an extension is no part of a name, unless there is a user of that name")
+def extensions():
+    for user in ("u1", "u2", "u2+own"):
+        empty(server, user)
+    with connect() as client:
+        client.begin("u1+lists+more", "u2+own", "u2+other", sender="")
+        client.expect("RCPT TO:<nobody+x>", "550 5.1.1 ")
+        client.expect("RCPT TO:<+x>", "550 5.1.1 ")
+        client.expect("RCPT TO:<u1-x>", "550 5.1.1 ")
+        assert [answer[:4] for answer in client.data(MESSAGE + b".\r\n", 3)] == [b"250 "] * 3
+    assert server.stored("u1") == [fields("u1+lists+more", "") + STORED]
+    assert server.stored("u2+own") == [fields("u2+own", "") + STORED]
+    assert server.stored("u2") == [fields("u2+other", "") + STORED]
+    with connect(strict) as client:
+        client.deliver(MESSAGE, "brand-new+x")
+    assert strict.maildir("brand").exists() and not strict.maildir("brand-new").exists()
 
 
 @row("the same recipient twice is delivered to twice, as he was accepted twice")
