@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <lmdb.h>
+
 #include "tests/store/faults.h"
 
 #define MESSAGES_COUNT 60
@@ -280,6 +282,68 @@ static void test_cuts(void **state)
 	print_message("# %u of %u readers died of it\n", died, count);
 }
 
+/* Records as another version would write them: of another length, or of another number within. */
+static const struct version_row {
+	const char *sentence;
+	size_t drop_len, record_len;
+} version_rows[] = {
+    {"an older version, of shorter records", 104, 70},
+    {"a newer one, of longer records", 200, 400},
+    {"one of records as long", 0, 0},
+};
+static const struct version_row *version;
+
+static void rewrite_value(MDB_cursor *cursor, MDB_val *k, const MDB_val *v)
+{
+	char octets[512] = {0};
+	bool drop = memchr(k->mv_data, 0, k->mv_size) == (char *)k->mv_data + k->mv_size - 1;
+	size_t len = drop ? version->drop_len : version->record_len;
+	memcpy(octets, v->mv_data, v->mv_size < sizeof(octets) ? v->mv_size : sizeof(octets));
+	/* Its checksums are right, for it; for us they are not. */
+	octets[0] = (char)(octets[0] ^ 1);
+	MDB_val other = {len > 0 ? len : v->mv_size, octets};
+	assert_int_equal(mdb_cursor_put(cursor, k, &other, MDB_CURRENT), 0);
+}
+
+static void rewrite(const char *path)
+{
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	MDB_cursor *cursor;
+	MDB_val k, v;
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, NULL, 0, &dbi), 0);
+	assert_int_equal(mdb_cursor_open(txn, dbi, &cursor), 0);
+	while (mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0)
+		rewrite_value(cursor, &k, &v);
+	mdb_cursor_close(cursor);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+}
+
+/* Upgrade, and downgrade: one login builds it again, and nobody notices. */
+static void test_other_version(void **state)
+{
+	struct fixture *f = *state;
+	for (size_t i = 0; i < sizeof(version_rows) / sizeof(*version_rows); i++) {
+		version = &version_rows[i];
+		store_close(&f->store);
+		assert_int_equal(fixture_environments(f, rewrite), 1);
+		fixture_reopen(f, 0);
+		f->notes[0] = 0;
+		assert_string_equal(fixture_listing(f, "alice"), want);
+		if (strstr(f->notes, "; set aside") == NULL)
+			fail_msg("%s: %s", version->sentence, f->notes);
+		faults.scans = faults.writes = 0;
+		fixture_reopen(f, 0);
+		assert_string_equal(fixture_listing(f, "alice"), want);
+		assert_int_equal(faults.scans + faults.writes, 0);
+	}
+}
+
 static void die_reading(struct fixture *f)
 {
 	/* As if LMDB had touched a page that is not there. */
@@ -461,6 +525,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_damage, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_flips, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_cuts, setup, fixture_teardown),
+	    cmocka_unit_test_setup_teardown(test_other_version, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_death_is_noticed, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_kill_is_harmless, setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_other_boot, setup, fixture_teardown),
