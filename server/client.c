@@ -281,17 +281,20 @@ static uint64_t deadline_of(const struct client *client)
 	return at;
 }
 
-static void timer_set(struct client *client, uint64_t at)
+static bool timer_set(struct client *client, uint64_t at)
 {
 	uint64_t now = now_msecs();
 	uint64_t wait = at > now ? at - now : 0;
 	struct timeval tv = {.tv_sec = (time_t)(wait / 1000), .tv_usec = (suseconds_t)(wait % 1000) * 1000};
 	client->timer_at = at;
-	event_add(client->timer, &tv);
+	return event_add(client->timer, &tv) == 0;
 }
 
-/* A timer that is early is cheap and one that is late is not: only an earlier deadline moves it. */
-static void arm(struct client *client)
+/*
+ * A timer that is early is cheap and one that is late is not: only an earlier deadline moves it. false: no
+ * memory for that, so nothing would ever wake this client.
+ */
+static bool arm(struct client *client)
 {
 	short wanted = 0;
 	uint64_t at = deadline_of(client);
@@ -305,11 +308,10 @@ static void arm(struct client *client)
 		event_assign(client->socket_event, client->front->base, stream_fd(client->stream),
 		    (short)(wanted | EV_PERSIST), event_get_callback(client->socket_event), client);
 		client->socket_events = wanted;
-		if (wanted != 0)
-			event_add(client->socket_event, NULL);
+		if (wanted != 0 && event_add(client->socket_event, NULL) < 0)
+			return false;
 	}
-	if (at < client->timer_at)
-		timer_set(client, at);
+	return at >= client->timer_at || timer_set(client, at);
 }
 
 /* Also after each step: octets that were here already may turn out to be unsound as they are taken. */
@@ -353,9 +355,8 @@ void client_run(struct client *client)
 		if (before != 0)
 			pump(client, false, true);
 		if (client->phase >= PHASE_CLOSING) {
-			if (closing_done(client))
+			if (closing_done(client) || !arm(client))
 				break;
-			arm(client);
 			return;
 		}
 		if (client->outcome == OUTCOME_DROP || (client->eof && client->phase == PHASE_HANDSHAKE))
@@ -366,7 +367,8 @@ void client_run(struct client *client)
 		bool more = client->phase == PHASE_SESSION && wants_room && moved;
 		if (more && turn < TURNS_COUNT)
 			continue;
-		arm(client);
+		if (!arm(client))
+			break;
 		if (more)
 			event_active(
 			    client->socket_event, 0, 0); /* after the others; last, or arm takes it back */
@@ -396,8 +398,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	bool gone = client->watch_at != 0 && client->watch_at <= now && !still_there(client, now);
 	uint64_t at = gone ? now : deadline_of(client);
 	if (at > now) {
-		if (at != UINT64_MAX)
-			timer_set(client, at);
+		if (at != UINT64_MAX && !timer_set(client, at))
+			client_free(client);
 		return;
 	}
 	bool stalled = stream_output_pending(client->stream) != 0 && client->stall_deadline <= now;

@@ -133,6 +133,8 @@ static void on_conversation(evutil_socket_t fd, short what, void *arg)
 			client_close_maildrop(client);
 			client->maildrop = msg.fd;
 			client->maildrop_event = watch(client, msg.fd, on_maildrop);
+			if (client->maildrop_event == NULL)
+				client_close_maildrop(client); /* nobody would hear it: as if it were lost */
 		}
 		client->outcome = session_auth(client->session, &msg, &out, now_msecs());
 		OPENSSL_cleanse(msg_room, msg.len); /* the keys of a layer */

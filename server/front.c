@@ -121,7 +121,8 @@ static void accept_failed(struct server *server)
 		return;
 	log_warning("cannot accept: %s", strerror(errno));
 	accept_pause(server, true);
-	event_add(server->resume, &tv);
+	if (event_add(server->resume, &tv) < 0)
+		accept_pause(server, false); /* nothing would end the pause */
 }
 
 static void on_accept(evutil_socket_t socket, short what, void *arg)

@@ -20,7 +20,7 @@ FSYNC, FLUSH, INIT, OPENDIR, RELEASEDIR, INTERRUPT, DESTROY, BATCH_FORGET = 20, 
 ENOENT, ENOSYS = 2, 38
 DISK, MARKS = 2, 3  # nodes; 1 is the folder
 ASYNC_READ, BIG_WRITES, MAX_PAGES = 1 << 0, 1 << 5, 1 << 22
-DIRECT_IO, KEEP_CACHE = 1, 2
+DIRECT_IO = 1
 MOST_OCTETS = 1 << 20
 SECTOR_OCTETS = 4096  # written whole or not at all; file systems here have blocks of that size
 RECORD = struct.Struct("=cQI")
@@ -60,7 +60,7 @@ class Filesystem:
         if opcode in (GETATTR, SETATTR):
             return struct.pack("=Q2I", 3600, 0, 0) + self.attributes(node)
         if opcode in (OPEN, OPENDIR):
-            return struct.pack("=Q2I", 0, DIRECT_IO if node == MARKS else KEEP_CACHE, 0)
+            return struct.pack("=Q2I", 0, DIRECT_IO, 0)
         if opcode == READ:
             _, offset, size = struct.unpack_from("=2QI", body)
             return os.pread(self.image, size, offset)
@@ -226,3 +226,12 @@ def unmount(where, secs=45):
     while subprocess.run(["umount", where], stderr=subprocess.DEVNULL, check=False).returncode != 0:
         assert time.monotonic() < end, f"{where} stays in use"
         time.sleep(0.05)
+
+
+def detached(image, secs=45):
+    """Waits until the kernel has let go of a disk: mount namespaces of processes that have ended go a little later, and
+    until then what was mounted is still written to."""
+    end = time.monotonic() + secs
+    while subprocess.run(["losetup", "-j", image], stdout=subprocess.PIPE, check=True).stdout:
+        assert time.monotonic() < end, f"{image} stays in use"
+        time.sleep(0.01)

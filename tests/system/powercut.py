@@ -164,6 +164,7 @@ class Run:
             self.intact()
             self.server.kill()
             disk.unmount(self.server.dir)
+            disk.detached(self.power.front / "disk")
             self.power.end()
             self.cut(cuts)
         finally:
@@ -238,6 +239,7 @@ class Run:
         finally:
             self.server.kill()
             disk.unmount(self.server.dir)
+            disk.detached(image)
 
     def figures(self):
         load = self.load
