@@ -77,8 +77,9 @@ static void talk_free(struct talk *talk)
 	free(talk->refusal);
 	server->held[talk->caller]--;
 	free(talk);
-	if (server->count-- == LIMIT_CONVERSATIONS_COUNT && !server->retiring)
-		event_add(server->door_event, NULL);
+	if (server->count-- == LIMIT_CONVERSATIONS_COUNT && !server->retiring &&
+	    event_add(server->door_event, NULL) < 0)
+		role_fail("no memory"); /* nobody would be let in any more */
 	if (server->count == 0 && server->retiring)
 		_exit(0);
 }

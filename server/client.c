@@ -62,6 +62,14 @@ static void client_free(struct client *client)
 
 /* Each step returns true when another may follow at once, false when something has to happen first. */
 
+/* No room to answer yet: it comes as the client reads. When there is nothing to read it never comes. */
+static bool wait_for_room(struct client *client)
+{
+	if (stream_output_pending(client->stream) == 0)
+		client->outcome = OUTCOME_DROP; /* no memory for a buffer */
+	return false;
+}
+
 static bool step_input(struct client *client)
 {
 	size_t len, used = 0;
@@ -85,7 +93,7 @@ static bool step_input(struct client *client)
 	}
 	struct session_output out = client_output(client);
 	if (out.size < ANSWER_ROOM_OCTETS)
-		return false;
+		return wait_for_room(client);
 	client->outcome = session_input(client->session, input, len, &used, &out, now_msecs());
 	stream_produced(client->stream, out.used);
 	stream_consume(client->stream, used);
@@ -114,7 +122,7 @@ static bool step_stream(struct client *client)
 	}
 	struct session_output out = client_output(client);
 	if (out.size < FILL_ROOM_OCTETS)
-		return false;
+		return wait_for_room(client);
 	client->outcome = session_fill(client->session, &out, now_msecs());
 	stream_produced(client->stream, out.used);
 	client->mail_waits = true;

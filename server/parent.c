@@ -79,7 +79,8 @@ static void later(struct parent *parent, bool served)
 	unsigned wait = backoff_next(&parent->backoff_msecs, served, BACKOFF_MOST_MSECS);
 	struct timeval tv = {.tv_sec = wait / 1000, .tv_usec = (suseconds_t)(wait % 1000) * 1000};
 	parent->waiting = true;
-	event_add(parent->refill, &tv);
+	if (event_add(parent->refill, &tv) < 0)
+		role_fail("no memory"); /* or there would never be another child */
 }
 
 static void refill(struct parent *parent)
@@ -281,7 +282,8 @@ static void end_all(struct parent *parent)
 		}
 	if (parent->count == 0)
 		_exit(0);
-	event_base_once(parent->base, -1, EV_TIMEOUT, on_goodbye, NULL, &tv);
+	if (event_base_once(parent->base, -1, EV_TIMEOUT, on_goodbye, NULL, &tv) < 0)
+		_exit(0);
 }
 
 static void retire_all(struct parent *parent)

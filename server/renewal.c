@@ -31,7 +31,8 @@ enum {
 static void tick_after(struct generation *g, unsigned msecs)
 {
 	struct timeval tv = {.tv_sec = msecs / 1000, .tv_usec = (suseconds_t)(msecs % 1000) * 1000};
-	event_add(g->renewal.tick, &tv);
+	if (event_add(g->renewal.tick, &tv) < 0)
+		event_active(g->renewal.tick, EV_TIMEOUT, 0); /* too early is better than never */
 }
 
 static bool is_running(const struct generation *g, enum kind kind)

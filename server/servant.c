@@ -61,7 +61,8 @@ void servant_free(struct servant *s)
 void servant_restart_later(struct servant *s, unsigned msecs)
 {
 	struct timeval tv = {.tv_sec = msecs / 1000, .tv_usec = (suseconds_t)(msecs % 1000) * 1000};
-	event_add(s->restart, &tv);
+	if (event_add(s->restart, &tv) < 0)
+		event_active(s->restart, EV_TIMEOUT, 0); /* too early is better than never */
 }
 
 int servant_start(struct servant *s)

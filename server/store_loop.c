@@ -70,6 +70,17 @@ static struct job *queue_take(struct queue *queue)
 
 /* ---- workers ---- */
 
+/* A full pipe already wakes the main thread. */
+static void wake(const struct loop *loop)
+{
+	ssize_t put;
+	do
+		put = write(loop->done_pipe[1], "", 1);
+	while (put < 0 && errno == EINTR);
+	if (put < 0 && errno != EAGAIN)
+		role_fail("a pipe to ourselves broke");
+}
+
 static void job_do(struct loop *loop, struct job *job, uint8_t *room)
 {
 	if (job->state == DROP_IN_USE)
@@ -101,9 +112,8 @@ static void *worker(void *arg)
 			pthread_cond_signal(&loop->none_busy);
 		bool first = loop->done.head == NULL;
 		queue_put(&loop->done, job);
-		/* A full pipe already wakes the main thread. */
-		if (first && write(loop->done_pipe[1], "", 1) < 0 && errno != EAGAIN)
-			role_fail("a pipe to ourselves broke");
+		if (first)
+			wake(loop);
 	}
 	return NULL;
 }

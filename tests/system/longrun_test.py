@@ -16,7 +16,7 @@ servers = [harness.Server(realm, users=longrun.USERS, isolation=isolation, log_d
 def chaos(server):
     seed = random.randrange(1 << 30)
     print(f"# seed {seed}", flush=True)
-    run = longrun.Chaos(server, SECS, seed, 0)
+    run = longrun.Chaos(server, SECS, seed, 0.1)
     run.run()
     wrong = run.judge()
     print(f"# {run.figures()}", flush=True)

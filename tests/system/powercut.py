@@ -58,11 +58,11 @@ class Workload:
         except Exception as error:  # pylint: disable=broad-except
             self.trouble.append(f"{work.__name__}: {error!r}")
 
-    def new(self, rng):
+    def new(self, rng, user=None):
         with self.lock:
             self.count += 1
             number = self.count
-        user = rng.choice(self.server.users)
+        user = user or rng.choice(self.server.users)
         self.power.mark(ledger.event("deliver", user, number))
         return number, user
 
@@ -77,24 +77,29 @@ class Workload:
         self.arrived(number, user)
 
     def deliver_by_hand(self, rng):
-        """As another MTA; some of its names share their unique part."""
+        """As another MTA; some of its messages come in pairs whose names share the unique part."""
         number, user = self.new(rng)
         maildir = self.server.maildir(user)
         if not (maildir / "cur").is_dir():
             time.sleep(0.01)
             return
-        unique = f"1700000000.shared{rng.randrange(3)}.host" if rng.random() < self.shared else f"{1700000000 + number}.M{number}.host"
-        with open(maildir / "tmp" / f"{unique}.{number}", "wb") as file:
-            os.fchown(file.fileno(), *self.owner(maildir))
-            file.write(ledger.message(number))
-            file.flush()
-            os.fsync(file.fileno())
+        numbers, unique = [number], f"{1700000000 + number}.M{number}.host"
+        if rng.random() < self.shared:
+            numbers.append(self.new(rng, user)[0])
+        for each in numbers:
+            with open(maildir / "tmp" / f"{each}", "wb") as file:
+                os.fchown(file.fileno(), *self.owner(maildir))
+                file.write(ledger.message(each))
+                file.flush()
+                os.fsync(file.fileno())
         part = rng.choice(("new", "cur"))
-        os.rename(maildir / "tmp" / f"{unique}.{number}", maildir / part / f"{unique},N={number}{':2,' if part == 'cur' else ''}")
+        for each in numbers:
+            os.rename(maildir / "tmp" / f"{each}", maildir / part / f"{unique},N={each}{':2,' if part == 'cur' else ''}")
         directory = os.open(maildir / part, os.O_RDONLY)
         os.fsync(directory)
         os.close(directory)
-        self.arrived(number, user)
+        for each in numbers:
+            self.arrived(each, user)
         time.sleep(0.005)
 
     @staticmethod
@@ -154,9 +159,9 @@ class Run:
             self.power = disk.Disk(kind, self.dir)
             self.boot = pathlib.Path(self.dir) / "boot"
             # A machine that comes back has another boot id; this is how the store knows that the index may be torn.
-            wrapper = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"', self.boot]
             self.new_boot()
-            self.server = harness.Server(realm, users=USERS, disk=self.power.mount, wrapper=wrapper, log_debug=False)
+            harness.run("mount", "--bind", self.boot, "/proc/sys/kernel/random/boot_id")
+            self.server = harness.Server(realm, users=USERS, disk=self.power.mount, log_debug=False)
             harness.run("sync", "-f", self.server.dir)
             self.power.mark(ledger.seen("", []))
             self.load = Workload(self.server, self.power, secs, self.rng, shared)
@@ -164,7 +169,6 @@ class Run:
             self.intact()
             self.server.kill()
             disk.unmount(self.server.dir)
-            disk.detached(self.power.front / "disk")
             self.power.end()
             self.cut(cuts)
         finally:
@@ -175,6 +179,7 @@ class Run:
             self.server.kill()
             with contextlib.suppress(AssertionError):
                 disk.unmount(self.server.dir, 5)
+        harness.run("umount", "/proc/sys/kernel/random/boot_id", check=False)
         if self.power:
             self.power.end()
         shutil.rmtree(self.dir, True)
@@ -259,6 +264,7 @@ def main():
     why = disk.usable()
     if why:
         sys.exit(why)
+    disk.alone()
     realm = harness.Realm()
     print(f"seed {options.seed}", flush=True)
     for kind in options.kinds:

@@ -14,13 +14,14 @@ why = disk.usable()
 if why:
     print(f"1..0 # SKIP no disk whose power can be cut: {why}")
     sys.exit(0)
+disk.alone()
 realm = harness.Realm()
 
 
 def cuts(kind):
     seed = powercut.random.randrange(1 << 30)
     print(f"# seed {seed}")
-    print("# " + powercut.Run(realm, kind, 3, KINDS[kind], seed).figures())
+    print("# " + powercut.Run(realm, kind, 3, KINDS[kind], seed, 0.1).figures())
 
 
 for name in KINDS:

@@ -14,8 +14,8 @@
  *	calls     u32, calls that came back early
  *
  * Reads and writes of octets do one octet or fail with EINTR; those of messages and waits fail with EINTR.
- *What LMDB does with its file is left alone: it takes a short write for an error, and the store for that has
- *other tests.
+ *What LMDB and libkrb5 do with their files is left alone: they take a short write for an error, and other
+ *tests have that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,18 +43,35 @@ struct control {
 
 static struct control none, *control = &none;
 static char role[16];
-static uintptr_t lmdb_begin, lmdb_end;
 
-static int find_lmdb(struct dl_phdr_info *info, size_t size, void *arg)
+/* Libraries that take what is short for an error. */
+static struct library {
+	const char *name;
+	uintptr_t begin, end;
+} spared[] = {{.name = "liblmdb"}, {.name = "libkrb5"}};
+enum { SPARED_COUNT = sizeof spared / sizeof spared[0] };
+
+static int find_spared(struct dl_phdr_info *info, size_t size, void *arg)
 {
 	(void)size, (void)arg;
-	if (strstr(info->dlpi_name, "liblmdb") == NULL)
-		return 0;
-	lmdb_begin = info->dlpi_addr;
-	for (int i = 0; i < info->dlpi_phnum; i++)
-		if (info->dlpi_phdr[i].p_type == PT_LOAD)
-			lmdb_end = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
-	return 1;
+	for (struct library *library = spared; library < spared + SPARED_COUNT; library++) {
+		if (library->begin != 0 || strstr(info->dlpi_name, library->name) == NULL)
+			continue;
+		library->begin = info->dlpi_addr;
+		for (int i = 0; i < info->dlpi_phnum; i++)
+			if (info->dlpi_phdr[i].p_type == PT_LOAD)
+				library->end =
+				    info->dlpi_addr + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
+	}
+	return 0;
+}
+
+static bool is_spared(const void *caller)
+{
+	for (const struct library *library = spared; library < spared + SPARED_COUNT; library++)
+		if ((uintptr_t)caller >= library->begin && (uintptr_t)caller < library->end)
+			return true;
+	return false;
 }
 
 static void begin(void) __attribute__((constructor));
@@ -62,7 +79,7 @@ static void begin(void)
 {
 	const char *path = getenv("KPOPD_FAULTS");
 	int fd = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
-	dl_iterate_phdr(find_lmdb, NULL);
+	dl_iterate_phdr(find_spared, NULL);
 	strncpy(role, program_invocation_short_name, sizeof role - 1);
 	if (fd < 0)
 		return;
@@ -157,7 +174,7 @@ enum early { NOT = 0, SHORT, INTERRUPTED };
 static enum early early(const void *caller)
 {
 	unsigned percent = control->percent;
-	if (percent == 0 || ((uintptr_t)caller >= lmdb_begin && (uintptr_t)caller < lmdb_end))
+	if (percent == 0 || is_spared(caller))
 		return NOT;
 	uint64_t x = atomic_fetch_add(&control->calls, 1) * UINT64_C(0x9e3779b97f4a7c15);
 	x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);

