@@ -83,9 +83,12 @@ static int scan(struct mailbox *mailbox, mailbox_scan_fn *fn, void *arg)
 	struct mbox *mbox = mbox_of(mailbox);
 	struct scan scan = {fn, arg};
 	struct mbox_copies copies;
-	int rc = mbox_enter(mbox, MBOX_OPEN_WAIT_MSECS);
+	int rc = mbox_enter(mbox, mbox->scanned ? MBOX_WAIT_MSECS : MBOX_OPEN_WAIT_MSECS);
+	if (rc == MAILDROP_IN_USE && mbox->scanned)
+		rc = MAILDROP_TEMP;
 	if (rc != MAILDROP_OK)
 		return rc == MAILDROP_GONE ? MAILDROP_OK : rc;
+	mbox->scanned = true;
 	rc = mbox_copies_load(&copies, mailbox->home);
 	if (rc == MAILDROP_OK) {
 		struct mbox_walk walk = {mbox_file_read, &mbox->file, &copies, scan_entry, &scan, 0, 0};

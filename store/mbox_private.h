@@ -23,6 +23,7 @@ struct mbox {
 	struct mbox_file file;
 	struct mbox_id *removals; /* what remove was told of */
 	size_t removal_count, removal_size;
+	bool scanned; /* the login is over */
 	bool noted_preamble;
 };
 

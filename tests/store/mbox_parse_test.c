@@ -339,6 +339,37 @@ static void is_linear(void **state)
 	}
 }
 
+/* What is looked at lies across the ends of windows, wherever they are. */
+static void crosses_windows(void **state)
+{
+	(void)state;
+	static char text[3 * MBOX_WINDOW_OCTETS];
+	static const char *const ends[] = {"\n\n", "\r\n\r\n", "\n\r\n"};
+	static struct mbox_parser parser;
+	for (size_t window = MBOX_SCOUT_OCTETS; window <= MBOX_WINDOW_OCTETS; window *= 8) {
+		for (size_t pad = window - 1300; pad < window + 10; pad++) {
+			const char *end = ends[pad % 3];
+			size_t len = strlen(strcpy(text, A "S: a\n\n"));
+			memset(text + len, 'x', pad - len);
+			strcpy(text + pad, end);
+			strcat(text + pad, B "Content-Length: 50\n\n\n" A "text\n\n" A "S: c\n\nc");
+			struct memory memory = {text, strlen(text), SIZE_MAX, 0, 0};
+			struct mbox_message message;
+			size_t content = strlen(A);
+			size_t first_end = strcspn(end, "\n") + 1;
+			mbox_begin(&parser, read_memory, &memory, 0);
+			assert_int_equal(mbox_next(&parser, NULL, NULL, &message), MBOX_MESSAGE);
+			assert_int_equal(message.length, pad + first_end - content);
+			assert_int_equal(message.end, pad + strlen(end));
+			assert_int_equal(mbox_next(&parser, NULL, NULL, &message), MBOX_MESSAGE);
+			assert_int_equal(message.length, strlen("Content-Length: 50\n\n\n" A "text\n"));
+			assert_int_equal(mbox_next(&parser, NULL, NULL, &message), MBOX_MESSAGE);
+			assert_int_equal(message.length, 7);
+			assert_int_equal(mbox_next(&parser, NULL, NULL, &message), MBOX_END);
+		}
+	}
+}
+
 static void says_when_reading_fails(void **state)
 {
 	(void)state;
@@ -356,6 +387,7 @@ int main(void)
 	    cmocka_unit_test(knows_from_lines),
 	    cmocka_unit_test(writes_from_lines),
 	    cmocka_unit_test(is_linear),
+	    cmocka_unit_test(crosses_windows),
 	    cmocka_unit_test(says_when_reading_fails),
 	};
 	return cmocka_run_group_tests_name("mbox_parse", tests, NULL, NULL);

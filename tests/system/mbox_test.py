@@ -26,6 +26,7 @@ server.path = server.dir / "lmtp.sock"
 server.sections = f"listener local {{ protocol = lmtp path = '{server.path}' path_mode = '0600' }}\nclass few {{ users = {{'u9'}} quota_messages = 2 }}\n"
 server.write_conf()
 server.start()
+shared = harness.Server(realm, users=1, spool="%u", isolation="shared", spool_locks=["flock", "dotlock"])
 OWNER = ["setpriv", "--reuid=kpopd", "--regid=kpopd", "--clear-groups"] if ROOT else []
 home = WORK / "owner"
 home.mkdir()
@@ -68,31 +69,35 @@ def as_owner(*words, **options):
 
 # --- by itself ------------------------------------------------------------------------------------
 
-@row("messages are listed, fetched and removed, and the rest of the file stays as it was")
-def basics():
+def basics(server):
     texts = [message(1), message(2), "Subject: 3\n\n.\n..\n>From here\n\n\n", message(4)]
-    put("u0", *texts)
-    before = spool("u0").read_text()
+    put("u0", *texts, which=server)
+    path = spool("u0", server)
+    before = path.read_text()
     with server.logged_in("u0") as pop:
         assert pop.stat() == (4, sum(len(on_wire(text)) for text in texts)), pop.stat()
         for number, text in enumerate(texts, 1):
             assert fetch(pop, number) == on_wire(text)
         pop.expect("DELE 2", "+OK")
-    assert spool("u0").read_text() == before
+    assert path.read_text() == before
     with server.logged_in("u0") as pop:
         names = uidls(pop)
         pop.expect("DELE 2", "+OK")
         pop.expect("QUIT", "+OK")
     second = before.index(FROM.format(1))
     third = before.index(FROM.format(2))
-    assert spool("u0").read_text() == before[:second] + before[third:]
+    assert path.read_text() == before[:second] + before[third:]
     with server.logged_in("u0") as pop:
         assert uidls(pop) == {"1": names["1"], "2": names["3"], "3": names["4"]}
         for number in (1, 2, 3):
             pop.expect(f"DELE {number}", "+OK")
         pop.expect("QUIT", "+OK")
-    assert spool("u0").read_text() == ""
+    assert path.read_text() == ""
     assert not (server.mail_root / "u0.lock").exists()
+
+
+add_row("messages are listed, fetched and removed, and the rest of the file stays as it was", basics, server)
+add_row("with isolation = shared, too", basics, shared)
 
 
 @row("a user without a file has an empty maildrop, and gets no file")
@@ -242,7 +247,7 @@ def deliver_all(delivery, user, numbers, failures):
         failures.append(error)
 
 
-COUNT = 25
+COUNT = 8 if harness.SANITIZED else 25
 
 
 @row("deliverers with locks of their own append while sessions fetch and remove: each message once, none lost")
@@ -339,9 +344,8 @@ for reader in (s_nail, mutt, dovecot):
             reader)
 
 
-@row("whatever moment the store is killed at, a removal is whole or has not been, and nothing else is touched")
 def killed():
-    user, rounds = "u8", 16
+    user, rounds = "u8", 6 if harness.SANITIZED else 16
     whole = 0
     for attempt in range(rounds):
         texts = [message(10 * attempt + number, 3000) for number in range(6)]
@@ -369,6 +373,10 @@ def killed():
                 assert fetch(pop, idx) == on_wire(texts[number])
         whole += len(now) == 3
     print(f"# removed in {whole} of {rounds} rounds")
+
+
+if ROOT:  # who may look into a store
+    add_row("whatever moment the store is killed at, a removal is whole or has not been, and nothing else is touched", killed)
 
 
 def files_of(pid):
@@ -427,6 +435,6 @@ if ROOT:
             pop.expect("QUIT", "+OK")
         assert (theirs.mail_root / "mboxb").read_text() == FROM.format(1) + message(1) + "\n"
 
-    harness.main(server, theirs)
+    harness.main(server, shared, theirs)
 else:
-    harness.main(server)
+    harness.main(server, shared)
