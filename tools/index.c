@@ -116,11 +116,26 @@ enum visit_status index_check(const struct config *config, char *const *names)
 
 /* ---- rebuild ---- */
 
+/*
+ * Whether a name was used again for another message only the old records can tell: so what has changed since
+ * the last login is looked at while they are there. If that cannot be, so it is.
+ */
+static void settle(const struct mailuser *mailuser, const struct maildrop_place *place)
+{
+	struct inspect_user of;
+	struct maildrop *maildrop;
+	if (inspect_user(mailuser->store, place, &of) != MAILDROP_OK || of.state != INSPECT_BEHIND)
+		return;
+	if (maildrop_open(mailuser->store, place, &maildrop) == MAILDROP_OK)
+		maildrop_close(&maildrop);
+}
+
 static int make_anew(const struct mailuser *mailuser, struct maildrop **maildrop_r)
 {
 	struct maildrop_place place = *mailuser->place;
 	place.lock = MAILDROP_EXCLUSIVE;
 	*maildrop_r = NULL;
+	settle(mailuser, &place);
 	int rc = inspect_forget(mailuser->store, &place);
 	/* Who comes in between makes it anew himself. */
 	return rc == MAILDROP_OK ? maildrop_open(mailuser->store, &place, maildrop_r) : rc;
@@ -130,8 +145,10 @@ static int rebuild_user(void *arg, const struct mailuser *mailuser)
 {
 	const struct run *run = arg;
 	struct maildrop *maildrop;
-	if (run->all && mailuser->usermail->system)
+	if (run->all && mailuser->usermail->system) {
+		settle(mailuser, mailuser->place);
 		inspect_set_aside(mailuser->store);
+	}
 	progress(mailuser->user, run->totals->users + 1, run->totals->users + 1);
 	int rc = make_anew(mailuser, &maildrop);
 	progress_end();
@@ -150,6 +167,14 @@ static int rebuild_user(void *arg, const struct mailuser *mailuser)
 	return VISIT_OK;
 }
 
+static int settle_user(void *arg, const struct mailuser *mailuser)
+{
+	(void)arg;
+	settle(mailuser, mailuser->place);
+	return VISIT_OK;
+}
+
+/* With virtual users there is one index, and its owner is store_user: that any name can say. */
 static int set_aside(void *arg, const struct mailuser *mailuser)
 {
 	(void)arg;
@@ -165,10 +190,11 @@ enum visit_status index_rebuild(const struct config *config, char *const *names,
 	    .totals = visit_shared(sizeof(*run.totals))};
 	if (run.totals == NULL)
 		return VISIT_FAILED;
-	/* Any name will do: with virtual users there is one index, and its owner is store_user. */
-	if (all && config->mail_users == MAIL_USERS_VIRTUAL &&
-	    mailuser_run(config, config->store_user, set_aside, NULL) != VISIT_OK)
-		return VISIT_FAILED;
+	if (all && config->mail_users == MAIL_USERS_VIRTUAL) {
+		visit(&(struct visit){config, names, NULL, settle_user, NULL});
+		if (mailuser_run(config, config->store_user, set_aside, NULL) != VISIT_OK)
+			return VISIT_FAILED;
+	}
 	enum visit_status status = visit(&(struct visit){config, names, NULL, rebuild_user, &run});
 	printf("%" PRIu64 " users, %" PRIu64 " messages; %" PRIu64 " users in use\n", run.totals->users,
 	    run.totals->messages, run.totals->in_use);

@@ -179,6 +179,21 @@ for where, isolation in ((server, "process"), (shared, "shared")):
         assert "set aside" in kpopctl("stat", where=here)
 
 
+for arguments in ((), ("--all",)):
+    @row(f"rebuild {' '.join(arguments)}: a name that was used again for another message keeps its new UIDL", arguments)
+    def used_again(options):
+        user = server.user(*letters(2))
+        before = settled(user)
+        path = sorted((server.maildir(user) / "new").iterdir())[0]
+        # Both are there at a time, or they might have the same inode, one after the other.
+        server.deliver(user, b"Subject: quite another\n\nmessage\n", "another").rename(path)
+        kpopctl("rebuild", *(options or (user,)))
+        after = uidls(user)
+        assert len(after) == 2 and before[0] not in after and before[1] in after, (before, after)
+        kpopctl("rebuild", *(options or (user,)))
+        assert sorted(uidls(user)) == sorted(after)
+
+
 @row("stat: of all environments with sums, and of users by name")
 def stat():
     text = kpopctl("stat", where=shared)
