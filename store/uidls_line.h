@@ -8,8 +8,10 @@
 #include "uidls.h"
 
 #define UIDLS_HEADER "kpopd.uidl 1\n"
-/* Kind, digest, UIDL, length, a name of which every octet may need three, checksum, and what is between. */
-#define UIDLS_LINE_OCTETS (2u + 33u + MAILDROP_UIDL_OCTETS + 1u + 4u + 3u * RECORD_NAME_OCTETS + 1u + 8u + 1u)
+/* Kind, digest, UIDL, length, a name of which every octet may need three, checksum, and what is between; and
+ * a NUL while it is made. */
+#define UIDLS_LINE_OCTETS \
+	(2u + 33u + MAILDROP_UIDL_OCTETS + 1u + 4u + 3u * RECORD_NAME_OCTETS + 1u + 8u + 1u + 1u)
 
 /* With its end of line. Returns its length; out_r has UIDLS_LINE_OCTETS. */
 size_t uidls_line_format(const struct uidls_line *line, char *out_r);
