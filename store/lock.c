@@ -30,11 +30,11 @@ static int set_octet(int fd, short type, off_t octet)
 	return errno == EAGAIN || errno == EACCES ? MAILDROP_IN_USE : MAILDROP_TEMP;
 }
 
-/* Whether anybody but us keeps us from having this octet exclusively. When nobody can say: yes. */
-static bool others_have(int fd, off_t octet)
+/* Whether anybody but us has a lock on this octet. unsure: what to say when nobody knows. */
+static bool others_have(int fd, off_t octet, bool unsure)
 {
 	struct flock lock = octet_lock(F_WRLCK, octet);
-	return fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+	return fcntl(fd, F_OFD_GETLK, &lock) != 0 ? unsure : lock.l_type != F_UNLCK;
 }
 
 /* Errors that mean: there can be no lock file, which must not keep anybody from reading or deleting his mail.
@@ -136,12 +136,12 @@ bool lock_alone(const struct lock *lock)
 {
 	if (!lock->shared)
 		return true;
-	return lock->fd >= 0 && lock->first && !others_have(lock->fd, OCTET_SESSION);
+	return lock->fd >= 0 && lock->first && !others_have(lock->fd, OCTET_SESSION, true);
 }
 
 bool lock_wished(const struct lock *lock)
 {
-	return lock->fd >= 0 && others_have(lock->fd, OCTET_WISH);
+	return lock->fd >= 0 && others_have(lock->fd, OCTET_WISH, false);
 }
 
 int lock_wish(int home, int *fd_r)

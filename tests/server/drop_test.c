@@ -189,6 +189,105 @@ static void test_in_use(void **state)
 	close_drop(&second, other);
 }
 
+static void put(int front, enum msg_type type, const void *body, size_t len)
+{
+	struct {
+		uint16_t type, zero;
+		uint32_t len;
+	} header = {(uint16_t)type, 0, (uint32_t)len};
+	uint8_t *datagram = malloc(sizeof header + len);
+	assert_non_null(datagram);
+	memcpy(datagram, &header, sizeof header);
+	if (len != 0)
+		memcpy(datagram + sizeof header, body, len);
+	assert_int_equal(send(front, datagram, sizeof header + len, 0), (ssize_t)(sizeof header + len));
+	free(datagram);
+}
+
+static struct drop *open_with(enum maildrop_lock lock, enum drop_state want, int *front_r)
+{
+	struct config with = config;
+	with.lock = lock;
+	struct drop *drop = new_drop(0, "alice", 5, front_r);
+	assert_int_equal(drop_open(drop, fixture->store, &with), want);
+	return drop;
+}
+
+/* lock = takeover: who has it looks, and is told; who wants it comes in turn. */
+static void test_takeover(void **state)
+{
+	(void)state;
+	struct config with = config;
+	with.lock = MAILDROP_TAKEOVER;
+	int front, wanting, late;
+	struct drop *first = open_with(MAILDROP_TAKEOVER, DROP_OPEN, &front);
+	answer(front, MSG_AT_FRONT_OPENING);
+	assert_in_range(drop_wait_msecs(first), 0, LIMIT_TAKEOVER_LOOK_MSECS);
+	assert_true(drop_look(first));
+	struct drop *second = open_with(MAILDROP_TAKEOVER, DROP_IN_USE, &wanting);
+	struct drop *third = open_with(MAILDROP_TAKEOVER, DROP_IN_USE, &late);
+	put(front, MSG_FRONT_LIST, (uint8_t[9]){LIST_OCTETS, 0, 0, 0, 0, 3}, 9);
+	/* What has come is answered first. */
+	bool goes_on = drop_serve(first, room);
+	assert_int_equal(answer(front, MSG_AT_FRONT_LIST).type, MSG_STORE_LISTED);
+	assert_true(!goes_on || !drop_look(first));
+	refused(front, MSG_AT_FRONT_IDLE, REFUSAL_TAKEN);
+	/* In turn. */
+	assert_int_equal(drop_open(third, fixture->store, &with), DROP_IN_USE);
+	assert_int_equal(drop_open(second, fixture->store, &with), DROP_OPEN);
+	assert_true(drop_look(second));
+	assert_int_equal(drop_open(third, fixture->store, &with), DROP_IN_USE);
+	assert_false(drop_look(second));
+	assert_int_equal(drop_open(third, fixture->store, &with), DROP_OPEN);
+	assert_true(drop_look(third));
+	close_drop(&first, front);
+	close_drop(&second, wanting);
+	close_drop(&third, late);
+	assert_int_equal(there(), 7);
+}
+
+/* Nobody takes over what has another lock. */
+static void test_takeover_of_others(void **state)
+{
+	(void)state;
+	static const enum maildrop_lock others[] = {MAILDROP_EXCLUSIVE, MAILDROP_SHARED};
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		int front, wanting;
+		struct drop *first = open_with(others[i], DROP_OPEN, &front);
+		struct drop *second = open_with(MAILDROP_TAKEOVER, DROP_IN_USE, &wanting);
+		assert_int_equal(drop_wait_msecs(first), -1);
+		close_drop(&second, wanting);
+		close_drop(&first, front);
+		first = open_with(MAILDROP_TAKEOVER, DROP_OPEN, &front);
+		second = open_with(others[i], DROP_IN_USE, &wanting);
+		assert_true(drop_look(first));
+		close_drop(&second, wanting);
+		close_drop(&first, front);
+	}
+}
+
+static void test_shared(void **state)
+{
+	(void)state;
+	int one, other;
+	struct drop *first = open_with(MAILDROP_SHARED, DROP_OPEN, &one);
+	struct drop *second = open_with(MAILDROP_SHARED, DROP_OPEN, &other);
+	answer(one, MSG_AT_FRONT_OPENING);
+	answer(other, MSG_AT_FRONT_OPENING);
+	put(one, MSG_FRONT_COMMIT, (uint8_t[1]){1}, 1);
+	assert_false(drop_serve(first, room));
+	assert_int_equal(answer(one, MSG_AT_FRONT_COMMIT).type, MSG_STORE_COMMITTED);
+	put(other, MSG_FRONT_FETCH, (uint8_t[4]){0}, 4);
+	assert_true(drop_serve(second, room));
+	refused(other, MSG_AT_FRONT_FETCH, REFUSAL_GONE);
+	put(other, MSG_FRONT_COMMIT, (uint8_t[1]){3}, 1);
+	assert_false(drop_serve(second, room));
+	assert_int_equal(answer(other, MSG_AT_FRONT_COMMIT).type, MSG_STORE_COMMITTED);
+	assert_int_equal(there(), 4);
+	close_drop(&first, one);
+	close_drop(&second, other);
+}
+
 static void test_front_gone(void **state)
 {
 	(void)state;
@@ -239,21 +338,6 @@ static const struct {
     {"a word of a parent", MSG_PARENT_RETIRE, {0}, 0, MSG_NONE, 0, 0},
     {"a type behind the table", MSG_TYPE_COUNT, {0}, 0, MSG_NONE, 0, 0},
 };
-
-static void put(int front, enum msg_type type, const void *body, size_t len)
-{
-	struct {
-		uint16_t type, zero;
-		uint32_t len;
-	} header = {(uint16_t)type, 0, (uint32_t)len};
-	uint8_t *datagram = malloc(sizeof header + len);
-	assert_non_null(datagram);
-	memcpy(datagram, &header, sizeof header);
-	if (len != 0)
-		memcpy(datagram + sizeof header, body, len);
-	assert_int_equal(send(front, datagram, sizeof header + len, 0), (ssize_t)(sizeof header + len));
-	free(datagram);
-}
 
 static void test_messages(void **state)
 {
@@ -492,8 +576,9 @@ static void test_login_delay(void **state)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_names), TEST(test_in_use), TEST(test_front_gone),
-	    TEST(test_messages), TEST(test_message), TEST(test_deaf), TEST(test_commit),
-	    TEST(test_commit_too_long), TEST(test_no_commit), TEST(test_login_delay)};
+	const struct CMUnitTest tests[] = {TEST(test_names), TEST(test_in_use), TEST(test_takeover),
+	    TEST(test_takeover_of_others), TEST(test_shared), TEST(test_front_gone), TEST(test_messages),
+	    TEST(test_message), TEST(test_deaf), TEST(test_commit), TEST(test_commit_too_long),
+	    TEST(test_no_commit), TEST(test_login_delay)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
