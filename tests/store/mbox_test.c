@@ -74,6 +74,47 @@ static void counts_what_is_sent(void **state)
 	assert_int_equal(octets[2], 15);
 }
 
+#define RANDOM_COUNT 200u
+#define RANDOM_OCTETS 4000u
+
+static uint32_t random_next(void)
+{
+	static uint64_t seed = 42;
+	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (uint32_t)(seed >> 33);
+}
+
+/* Any octets, of which most mean something to somebody. What is fetched is what was put there. */
+static void gives_back_any_octets(void **state)
+{
+	struct fixture *fixture = *state;
+	static const char letters[] = "\n\n\n\r\r..> From:\0x\377";
+	static char contents[RANDOM_COUNT][RANDOM_OCTETS + 16];
+	size_t lens[RANDOM_COUNT];
+	int fd = openat(fixture->root, user, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	for (uint32_t i = 0; i < RANDOM_COUNT; i++) {
+		size_t len = (size_t)snprintf(contents[i], 16, "N: %u\n", i);
+		for (size_t more = random_next() % RANDOM_OCTETS; more > 0; more--)
+			contents[i][len++] = letters[random_next() % (sizeof(letters) - 1)];
+		contents[i][len++] = '\n';
+		lens[i] = len;
+		assert_int_equal(write(fd, FROM_A, strlen(FROM_A)), (ssize_t)strlen(FROM_A));
+		assert_int_equal(write(fd, contents[i], len), (ssize_t)len);
+		assert_int_equal(write(fd, "\n", 1), 1);
+	}
+	close(fd);
+	struct maildrop *maildrop = mbox_world_open(fixture, user);
+	assert_int_equal(maildrop_count(maildrop), RANDOM_COUNT);
+	for (uint32_t i = 0; i < RANDOM_COUNT; i++) {
+		int rc;
+		const char *got = fixture_fetch(maildrop, i, &rc);
+		assert_int_equal(rc, MAILDROP_OK);
+		assert_memory_equal(got, contents[i], lens[i]);
+	}
+	maildrop_close(&maildrop);
+}
+
 static void counts_for_quotas(void **state)
 {
 	struct fixture *fixture = *state;
@@ -213,6 +254,28 @@ static void tells_copies_apart(void **state)
 			assert_non_null(strstr(list, ".4\n"));
 		}
 	}
+}
+
+/* As when somebody moves in from another server that had the same file. */
+static void adopts_uidls(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_write(fixture, user, MESSAGE_A MESSAGE_B MESSAGE_B MESSAGE_C);
+	struct maildrop *maildrop = mbox_world_open(fixture, user);
+	const char *first = mbox_world_uidl(maildrop, 0);
+	const struct maildrop_adoption adoptions[] = {{.idx = 3, .uidl = "three"}, {.idx = 2, .uidl = "two"}};
+	assert_int_equal(maildrop_adopt(maildrop, adoptions, 2, NULL), MAILDROP_OK);
+	maildrop_close(&maildrop);
+	fixture_write(fixture, user,
+	    MESSAGE_A MESSAGE_B FROM_B "Status: RO\nSubject: b\n\n>From me\nto you\n\n" MESSAGE_C);
+	mbox_world_lose_index(fixture);
+	maildrop = mbox_world_open(fixture, user);
+	assert_string_equal(mbox_world_uidl(maildrop, 0), "three");
+	assert_string_equal(mbox_world_uidl(maildrop, 1), "two");
+	assert_string_equal(mbox_world_uidl(maildrop, 2), first);
+	assert_int_equal(mbox_world_expunge(maildrop, "1"), MAILDROP_OK);
+	maildrop_close(&maildrop);
+	assert_string_equal(mbox_world_file(fixture, user), MESSAGE_A MESSAGE_B MESSAGE_C);
 }
 
 static void gives_no_uidl_again_within_a_second(void **state)
@@ -511,6 +574,7 @@ int main(void)
 	    TEST(shows_messages),
 	    UNINDEXED(shows_messages),
 	    TEST(counts_what_is_sent),
+	    TEST(gives_back_any_octets),
 	    TEST(counts_for_quotas),
 	    TEST(has_none_where_there_is_no_file),
 	    TEST(copies_large_messages_into_a_file),
@@ -518,6 +582,7 @@ int main(void)
 	    TEST(knows_rewritten_messages),
 	    UNINDEXED(knows_rewritten_messages),
 	    TEST(tells_copies_apart),
+	    TEST(adopts_uidls),
 	    TEST(gives_no_uidl_again_within_a_second),
 	    TEST(stays_as_it_was_when_mail_comes_in),
 	    TEST(finds_messages_that_have_moved),
