@@ -703,6 +703,45 @@ def by_lmtp():
     assert homes.stop() == 0
 
 
+def lmtp_makes(**options):
+    """A folder that the group mail may write to; nothing of the user's is there yet."""
+    path = server.dir / "made.sock"
+    made = accounts.Server(realm, [ALICE], start=False,
+                           sections=f"listener local {{ protocol = lmtp path = '{path}' path_mode = '0600' }}\n", **options)
+    os.chown(made.mail_root, 0, grp.getgrnam("mail").gr_gid)
+    made.mail_root.chmod(0o2775)
+    made.start()
+    with lmtp.Client(path).hello() as client:
+        assert client.deliver(ONE.replace(b"\n", b"\r\n"), ALICE)[0].startswith(b"250")
+    status = (made.mail_root / ALICE).stat()
+    assert status.st_uid == server.accounts[ALICE].pw_uid and status.st_mode & 0o077 == 0
+    with made.logged_in(ALICE) as client:
+        assert client.raw_message("RETR 1").endswith(b"first\r\n")
+        client.quit()
+    assert made.stop() == 0
+
+
+@row("LMTP makes a user's folder beneath mail_root, where its group may")
+def lmtp_makes_maildir():
+    lmtp_makes(maildir="%u/Maildir")
+
+
+@row("LMTP makes a user's mbox file beneath mail_root, where its group may")
+def lmtp_makes_mbox():
+    lmtp_makes(maildir=None, spool="%u", spool_locks=["fcntl"])
+
+
+@row("lock = takeover: a user's next process takes the maildrop from his last one")
+def takes_over():
+    taking = accounts.Server(realm, [ALICE], lock="takeover")
+    fresh(ALICE, ONE)
+    with taking.logged_in(ALICE) as first, taking.logged_in(ALICE) as second:
+        assert second.raw_message("RETR 1").endswith(b"first\r\n")
+        assert first.command("NOOP").startswith(b"-ERR [SYS/TEMP]")
+        second.quit()
+    assert taking.stop() == 0
+
+
 @row("kpopctl acts as the user: his UIDLs are told, his old mail is removed, of all users or one")
 def tools():
     control = [harness.BUILD / "kpopctl", "-c", server.conf]
