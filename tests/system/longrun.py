@@ -51,7 +51,7 @@ class Chaos:
             try:
                 work(rng)
             except Exception as error:  # pylint: disable=broad-except
-                self.trouble.append(f"{work}: {error!r}")
+                self.trouble.append(f"{time.strftime('%T')}: {error!r}")
 
     def tell(self, event):
         with self.lock:
@@ -225,7 +225,10 @@ class Chaos:
                     return ([[line.split()[1].decode(), client.raw_message(f"RETR {line.split()[0].decode()}")]
                              for line in client.listing("UIDL")],)
                 return None
-            wrong += self.book.judge(user, harness.wait_for(shown, "a login at the end")[0])
+            try:
+                wrong += self.book.judge(user, harness.wait_for(shown, f"a login of {user} at the end")[0])
+            except AssertionError as error:
+                wrong.append(str(error))
         return wrong
 
     def figures(self):
