@@ -209,7 +209,10 @@ class Chaos:
     @contextlib.contextmanager
     def stopped(self):
         with self.life:
+            family = [pid for pid, _ in self.server.family()]
             self.server.kill()
+            harness.wait_for(lambda: not any(map(harness.alive, family)), "all are gone")
+            time.sleep(0.2)  # and those that were just being born
             yield
             self.server.start()
 
