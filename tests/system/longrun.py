@@ -31,6 +31,7 @@ class Chaos:
         self.until = time.monotonic() + secs
         self.lock = threading.Lock()  # of the book
         self.life = threading.Lock()  # of the server
+        self.pair = threading.Lock()  # while it is held nobody logs in, or two messages come of which one is seen alone
         self.book = ledger.Ledger()
         self.counts = collections.Counter()
         self.trouble = []
@@ -73,12 +74,14 @@ class Chaos:
         time.sleep(rng.random() * 0.1)
 
     def deliver_by_hand(self, user, numbers, unique, info):
-        """As another MTA; names that share their unique part appear as nearly at once as can be."""
+        """As another MTA; names that share their unique part appear at once: one that comes when the other has been seen
+        and removed cannot be told from it."""
         maildir = self.server.maildir(user)
         for number in numbers:
             self.server.deliver(user, ledger.message(number), f".{number}").rename(maildir / "tmp" / str(number))
-        for number in numbers:
-            (maildir / "tmp" / str(number)).rename(maildir / ("cur" if info else "new") / f"{unique},N={number}{info}")
+        with self.pair:
+            for number in numbers:
+                (maildir / "tmp" / str(number)).rename(maildir / ("cur" if info else "new") / f"{unique},N={number}{info}")
 
     # clients; a connection may break at any time
 
@@ -87,7 +90,8 @@ class Chaos:
         try:
             with self.server.pop3() as client:
                 client.expect(f"USER {user}", "+OK")
-                answer = client.command(f"PASS {harness.PASSWORD}")
+                with self.pair:
+                    answer = client.command(f"PASS {harness.PASSWORD}")
                 if answer.startswith(b"+OK"):
                     self.counts["sessions"] += 1
                     habit(rng, user, client)

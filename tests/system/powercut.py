@@ -37,6 +37,7 @@ class Workload:
         self.shared = shared
         self.server, self.power = server, power
         self.lock = threading.Lock()
+        self.pair = threading.Lock()  # while it is held nobody logs in, or two messages come of which one is seen alone
         self.count = self.delivered = self.removed = self.sessions = 0
         self.trouble = []
         self.until = time.monotonic() + secs
@@ -93,8 +94,9 @@ class Workload:
                 file.flush()
                 os.fsync(file.fileno())
         part = rng.choice(("new", "cur"))
-        for each in numbers:
-            os.rename(maildir / "tmp" / f"{each}", maildir / part / f"{unique},N={each}{':2,' if part == 'cur' else ''}")
+        with self.pair:
+            for each in numbers:
+                os.rename(maildir / "tmp" / f"{each}", maildir / part / f"{unique},N={each}{':2,' if part == 'cur' else ''}")
         directory = os.open(maildir / part, os.O_RDONLY)
         os.fsync(directory)
         os.close(directory)
@@ -112,7 +114,9 @@ class Workload:
         user = rng.choice(self.server.users)
         with self.server.pop3() as client:
             client.expect(f"USER {user}", "+OK")
-            if not client.command(f"PASS {harness.PASSWORD}").startswith(b"+OK"):
+            with self.pair:
+                answer = client.command(f"PASS {harness.PASSWORD}")
+            if not answer.startswith(b"+OK"):
                 return
             known, new, listed = self.ids[user], [], []
             for line in client.listing("UIDL"):
