@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -253,6 +254,16 @@ static int deliver(const struct config *config, const struct options *options)
 	return status;
 }
 
+static bool reading;
+
+/* The library's scanner ends the process when it has no memory, with a status that would send the mail back.
+ */
+static void end_of_reading(void)
+{
+	if (reading)
+		_exit(EX_TEMPFAIL);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options;
@@ -263,7 +274,10 @@ int main(int argc, char **argv)
 	int status = read_options(argc, argv, &options);
 	if (status != EX_OK)
 		return status;
+	atexit(end_of_reading);
+	reading = true;
 	struct config *config = config_read(options.config, why, sizeof(why));
+	reading = false;
 	if (config == NULL) {
 		fprintf(stderr, "kpop-deliver: %s\n", why);
 		return EX_TEMPFAIL;
