@@ -111,7 +111,7 @@ struct session {
 	/* maildrop */
 	bool maildrop, logged_in;
 	struct policy policy; /* once logged in */
-	bool taken; /* another login has the maildrop now */
+	bool taken;           /* another login has the maildrop now */
 	enum drop_errand errand;
 	uint32_t idx, wanted; /* of the errand: entries asked for, or TOP's lines */
 	uint32_t count, marked_count;
