@@ -21,6 +21,18 @@
 
 #define FILE_OCTETS (1u << 20)
 
+/* libconfuse counts on behind the end of the file. */
+static int line_of_file(const char *text, int line)
+{
+	int last = 1;
+
+	if (text == NULL)
+		return line;
+	for (const char *p = text; *p != '\0'; p++)
+		last += *p == '\n' && p[1] != '\0';
+	return line > last ? last : line;
+}
+
 int config_fail(struct config_place *place, int line, const char *format, ...)
 {
 	va_list args;
@@ -28,6 +40,7 @@ int config_fail(struct config_place *place, int line, const char *format, ...)
 	if (place->failed) /* the first error is the cause of those behind it */
 		return -1;
 	place->failed = true;
+	line = line_of_file(place->text, line);
 	int len = line > 0 ? snprintf(place->why, place->size, "%s:%d: ", place->file, line)
 			   : snprintf(place->why, place->size, "%s: ", place->file);
 	va_start(args, format);

@@ -83,9 +83,8 @@ int config_check_template(const char *value, char *why_r, size_t size)
 	return identity_template_valid(value)
 		   ? 0
 		   : wrong(why_r, size,
-			 "'%.64s' does not give each user a path of his own beneath mail_root; use %%u, as "
-			 "in "
-			 "'%%u/Maildir', or %%d and %%n in two components, as in '%%d/%%n/Maildir'",
+			 "'%.64s' does not give each user a path of his own; use %%u, as in '%%u/Maildir' or "
+			 "'%%u', or %%d and %%n in two components, as in '%%d/%%n/Maildir'",
 			 value);
 }
 

@@ -15,7 +15,6 @@
 #define SERVICES_COUNT 8u
 #define PLUGINS_COUNT 16u
 #define REALMS_COUNT 16u
-#define END_KEY "end_of_file"
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #define AT(field) #field, .offset = offsetof(struct config, field)
@@ -164,7 +163,7 @@ static __attribute__((format(printf, 2, 0))) void library_error(cfg_t *cfg, cons
 	char text[256];
 
 	vsnprintf(text, sizeof(text), format, args);
-	if (strcmp(text, "no such option '" END_KEY "'") == 0)
+	if (strcmp(text, "no such option '" CONFIG_END_KEY "'") == 0)
 		fail(cfg->line, "the file ends inside a %s; close it with '}'", cfg_name(cfg));
 	else if (strncmp(text, unknown, sizeof(unknown) - 1) == 0)
 		fail(cfg->line, "unknown key %s; kpopd.conf(5) has the list", text + sizeof(unknown) - 1);
@@ -188,7 +187,7 @@ static int parse(cfg_t *cfg, const char *text)
 {
 	char *copy = NULL;
 
-	if (asprintf(&copy, "%s\n" END_KEY " = true\n", text) < 0)
+	if (asprintf(&copy, "%s\n" CONFIG_END_KEY " = true\n", text) < 0)
 		return fail(0, "no memory");
 	int result = cfg_parse_buf(cfg, copy);
 	free(copy);
@@ -211,7 +210,7 @@ static int key_read(cfg_t *cfg, cfg_opt_t *opt)
 static cfg_t *make_parser(void)
 {
 	cfg_opt_t options[COUNT(keys) + CONFIG_SECTIONS_COUNT + 2] = {0};
-	const cfg_opt_t end = CFG_END(), end_key = CFG_BOOL(END_KEY, cfg_false, CFGF_NONE);
+	const cfg_opt_t end = CFG_END(), end_key = CFG_BOOL(CONFIG_END_KEY, cfg_false, CFGF_NONE);
 
 	for (size_t i = 0; i < COUNT(keys); i++)
 		options[i] = config_table_option(&keys[i], key_read);

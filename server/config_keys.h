@@ -25,6 +25,9 @@ struct config_place {
 	int lines[CONFIG_KEYS_COUNT]; /* see config_keys_line */
 };
 
+/* A key of our own behind the file's text, because libconfuse takes the end for that of a section. */
+#define CONFIG_END_KEY "end_of_file"
+
 /* Notes the first failure as "FILE:LINE: …" (line 0: "FILE: …") in one printable line. -1. */
 int config_fail(struct config_place *place, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -73,6 +73,8 @@ static int check_value(struct config_place *place, int line, const struct config
 	char why[512];
 	unsigned last = cfg_opt_size(opt) - 1;
 
+	if (opt->type == CFGT_STR && strcmp(cfg_opt_getnstr(opt, last), CONFIG_END_KEY) == 0)
+		return config_fail(place, line, "%s: the file ends before its value; write one", key->name);
 	switch (key->kind) {
 	case KIND_LIST:
 	case KIND_NETWORKS:

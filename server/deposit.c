@@ -82,7 +82,7 @@ static bool has_room(struct deposit *deposit, struct store *store, uint64_t octe
 	case QUOTA_ROOM:
 		return true;
 	case QUOTA_FULL:
-		return refuse(deposit, DELIVERY_FULL, "over quota");
+		return refuse(deposit, DELIVERY_FULL, "over quota, by quota_octets or quota_messages");
 	case QUOTA_LARGE:
 		return refuse(deposit, DELIVERY_LARGE, "larger than the whole quota");
 	case QUOTA_TEMP:

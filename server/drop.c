@@ -82,14 +82,15 @@ struct drop *drop_new(const struct msg *open)
 static void log_refusal(const struct drop *drop, int err)
 {
 	static const char needs[] =
-	    "cannot be opened: something beneath mail_root has the wrong type or owner, or "
+	    "cannot be opened: a folder or file on the way to the mail has the wrong type or owner, or "
 	    "no permission for us";
 	int error = errno;
 	if (err == MAILDROP_IN_USE)
 		log_info(
 		    "refused session=%016" PRIx64 " user=%s: maildrop in use", drop->session, drop->user);
 	else if (err == MAILDROP_EARLY)
-		log_info("refused session=%016" PRIx64 " user=%s: login again %u seconds too early",
+		log_info("refused session=%016" PRIx64 " user=%s: the last login was too recent, "
+			 "login_delay_secs has %u seconds to go",
 		    drop->session, drop->user, drop->wait_secs);
 	else
 		log_warning("refused session=%016" PRIx64 " user=%s: maildrop %s (%s)", drop->session,

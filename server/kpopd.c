@@ -180,6 +180,18 @@ static int plugins_check(const struct config *config, char *why_r, size_t size)
 	return 0;
 }
 
+/* Those whom LMTP sockets are to belong to must be there, whereas the sockets' directories may come later. */
+static int owners_check(const struct config *config, char *why_r, size_t size)
+{
+	char why[256];
+	for (size_t i = 0; i < config->listener_count; i++)
+		if (local_socket_check_owner(&config->listeners[i], why, sizeof why) < 0) {
+			snprintf(why_r, size, "%s: %s", config->file, why);
+			return -1;
+		}
+	return 0;
+}
+
 static void note(const char *text)
 {
 	printf("kpopd: note: %s\n", text);
@@ -242,6 +254,7 @@ static int test(const struct config *config, const char *name)
 	char why[512];
 	SSL_CTX *tls = NULL;
 	if (folders_check(config, why, sizeof why) < 0 || plugins_check(config, why, sizeof why) < 0 ||
+	    owners_check(config, why, sizeof why) < 0 ||
 	    (config->certificate != NULL &&
 		(tls = tls_context_new(config->certificate, config->key, why, sizeof why)) == NULL)) {
 		fprintf(stderr, "kpopd: %s\n", why);

@@ -91,7 +91,7 @@ static enum outcome on_lhlo(struct session *s)
 
 static enum outcome wrong_order(struct session *s, const char *first)
 {
-	lmtp_io_reply(s->io, "503 5.5.1 %s first", first);
+	lmtp_io_reply(s->io, "503 5.5.1 first %s", first);
 	return ERROR;
 }
 

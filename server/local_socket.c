@@ -74,13 +74,22 @@ static int find_owner(
 {
 	const struct passwd *user = config->path_owner == NULL ? NULL : getpwnam(config->path_owner);
 	if (config->path_owner != NULL && user == NULL)
-		return refuse(config, why_r, size, "path_owner: there is no such user");
+		return refuse(
+		    config, why_r, size, "path_owner: there is no such user; make it, or name another");
 	const struct group *group = config->path_group == NULL ? NULL : getgrnam(config->path_group);
 	if (config->path_group != NULL && group == NULL)
-		return refuse(config, why_r, size, "path_group: there is no such group");
+		return refuse(
+		    config, why_r, size, "path_group: there is no such group; make it, or name another");
 	*uid_r = user != NULL ? user->pw_uid : geteuid();
 	*gid_r = group != NULL ? group->gr_gid : getegid();
 	return 0;
+}
+
+int local_socket_check_owner(const struct listener_config *config, char *why_r, size_t size)
+{
+	uid_t uid;
+	gid_t gid;
+	return find_owner(config, &uid, &gid, why_r, size);
 }
 
 /* file is a descriptor of the socket's file. */

@@ -25,6 +25,8 @@ struct local_socket {
 
 /* Whether it could be bound in its directory, without changing anything. 0, or -1 and why_r. */
 int local_socket_check(const struct listener_config *config, char *why_r, size_t size);
+/* Whether path_owner and path_group are there. 0, or -1 and why_r. */
+int local_socket_check_owner(const struct listener_config *config, char *why_r, size_t size);
 /* Binds and listens; a socket file that nobody listens on any more gives way. A descriptor, or -1 and why_r.
  */
 int local_socket_open(

@@ -76,8 +76,8 @@ static bool is_owner(const struct mbox_file *file, uid_t owner)
 /* A second name of the file might be another user's mbox. */
 static bool is_ours(const struct mbox_file *file, const struct stat *st, const char **why_r)
 {
-	*why_r = !S_ISREG(st->st_mode)         ? "not a file"
-		 : !is_owner(file, st->st_uid) ? "of another owner"
+	*why_r = !S_ISREG(st->st_mode)         ? "is a link or no regular file"
+		 : !is_owner(file, st->st_uid) ? "belongs to another user than the one that serves it"
 		 : st->st_nlink > 1            ? "has a second name"
 					       : NULL;
 	return *why_r == NULL;

@@ -103,6 +103,8 @@ static int export(void *arg, const struct mailuser *mailuser)
 
 	if (side_open_here(mailuser, &side) != 0)
 		status = moving_fail(&side);
+	else if (side.count == 0) /* nothing, most likely because the name is mistyped */
+		kpopctl_fail("%s has no mail here", mailuser->user);
 	for (uint32_t i = 0; status == EXIT_SUCCESS && i < side.count; i++) {
 		if (options->digest || !name_fits(side.messages[i].name))
 			status = print_digest(&side, i);

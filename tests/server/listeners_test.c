@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "server/listeners.h"
+#include "server/local_socket.h"
 
 static char *v4_only[] = {"127.0.0.1", NULL}, *both[] = {"127.0.0.1", "::1", NULL},
 	    *bad[] = {"localhost", NULL};
@@ -179,6 +180,16 @@ static void test_local(void **state)
 	assert_int_equal(rmdir(folder), 0);
 	assert_int_equal(listeners_open(&old, NULL, &config, why, sizeof why), -1);
 	assert_non_null(strstr(why, "make the directory first"));
+
+	/* Who must be there is looked for before. */
+	assert_int_equal(local_socket_check_owner(&mail, why, sizeof why), 0);
+	mail.path_owner = nobody;
+	assert_int_equal(local_socket_check_owner(&mail, why, sizeof why), -1);
+	assert_non_null(strstr(why, "path_owner: there is no such user; make it"));
+	mail.path_owner = NULL;
+	mail.path_group = nobody;
+	assert_int_equal(local_socket_check_owner(&mail, why, sizeof why), -1);
+	assert_non_null(strstr(why, "path_group: there is no such group; make it"));
 }
 
 static void test_split(void **state)

@@ -566,6 +566,12 @@ def no_source():
         kpopctl(*words, status=64)
 
 
+@row("an export of nobody's mail is empty, and says so")
+def exported_nothing():
+    told = run(BUILD / "kpopctl", "-c", server.conf, "uidl", "export", "mistyped", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert told.stdout == b"" and told.stderr == b"kpopctl: mistyped has no mail here\n", told
+
+
 @row("a server with a certificate nobody knows is not told a password")
 def certificate():
     fresh("u0", 2)
