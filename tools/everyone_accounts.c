@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +21,8 @@
 #include "tools/everyone.h"
 
 #define WHY_OCTETS 512u
+#define LOOK_MSECS 20000
+#define KILLED_MSECS 1000
 
 /* Candidates; a system has no more accounts than fit into memory. */
 struct candidates {
@@ -99,16 +104,39 @@ static bool look(const struct config *config, const char *user)
 	       (place.format == MAILDROP_MAILDIR ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode));
 }
 
-static bool has_mail(const struct config *config, const char *user)
+/* Whether it has ended. Its user may stop it, and his home may lie on a disk that hangs. */
+static bool wait_end(pid_t pid)
+{
+	struct pollfd fd = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+	int ready;
+	do
+		ready = fd.fd < 0 ? 0 : poll(&fd, 1, LOOK_MSECS);
+	while (ready < 0 && errno == EINTR);
+	if (ready <= 0)
+		kill(pid, SIGKILL);
+	/* On a disk like that it may not even die; then nobody waits for it. */
+	bool ended = ready > 0 || (fd.fd >= 0 && poll(&fd, 1, KILLED_MSECS) > 0);
+	if (fd.fd >= 0)
+		close(fd.fd);
+	if (ended && ready <= 0)
+		waitpid(pid, NULL, 0);
+	return ready > 0;
+}
+
+static bool has_mail(const struct everyone *everyone, const char *user)
 {
 	int status;
 	pid_t pid = fork();
 	if (pid == 0)
-		_exit(look(config, user) ? EXIT_SUCCESS : EXIT_FAILURE);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		_exit(look(everyone->config, user) ? EXIT_SUCCESS : EXIT_FAILURE);
+	if (pid < 0 || !wait_end(pid)) {
+		everyone->note(everyone->arg, user, pid < 0 ? errno : ETIMEDOUT);
+		return false;
+	}
+	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return false;
-	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
+	return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
 }
 
 int everyone_accounts(const struct everyone *everyone)
@@ -122,7 +150,7 @@ int everyone_accounts(const struct everyone *everyone)
 	for (size_t i = 0; i < candidates.count; i++) {
 		const char *user = candidates.names[i];
 		bool twice = i > 0 && strcmp(user, candidates.names[i - 1]) == 0;
-		if (result == 0 && !twice && has_mail(everyone->config, user))
+		if (result == 0 && !twice && has_mail(everyone, user))
 			result = everyone->fn(everyone->arg, user);
 	}
 	for (size_t i = 0; i < candidates.count; i++)
