@@ -164,6 +164,28 @@ bool identity_in_homes(const struct config *config)
 	return in_home(config->spool != NULL ? config->spool : config->maildir);
 }
 
+static bool names_user(const char *component)
+{
+	for (size_t i = 0, len = strcspn(component, "/"); i + 1 < len; i++)
+		if (component[i] == '%' && (component[i + 1] == 'u' || component[i + 1] == 'n'))
+			return true;
+	return false;
+}
+
+size_t identity_own_len(const struct config *config, const char *path)
+{
+	const char *template = config->spool != NULL ? config->spool : config->maildir;
+	size_t len = strcspn(path, "/");
+	if (in_home(template))
+		return len;
+	/* A name has no slash in it, so the path has as many components. */
+	while (!names_user(template) && path[len] == '/') {
+		template += strcspn(template, "/") + 1;
+		len += 1 + strcspn(path + len + 1, "/");
+	}
+	return len;
+}
+
 bool identity_template_valid(const char *maildir_template)
 {
 	char path[PATH_MAX];

@@ -36,6 +36,11 @@ int identity_place(
     const struct config *config, const char *user, char *path_r, struct maildrop_place *place_r);
 /* Whether it is beneath the users' homes, instead of mail_root. */
 bool identity_in_homes(const struct config *config);
+/*
+ * Of path, which identity_place has made: the octets up to the end of the first component that is named after
+ * the user. What is before that is everybody's.
+ */
+size_t identity_own_len(const struct config *config, const char *path);
 /* What spool_locks calls it; SPOOL_LOCK_NONE: there is no such lock. */
 enum spool_lock identity_spool_lock(const char *name);
 /* Whether a template can give sound paths at all; for the configuration's check. */

@@ -16,6 +16,7 @@
 #include "server/role.h"
 #include "server/sandbox.h"
 #include "server/usermail.h"
+#include "store/beneath.h"
 
 enum { WHY_OCTETS = 512, PATHS_COUNT = 16 };
 
@@ -92,14 +93,14 @@ static void ask_parent(uid_t uid, int leash)
 		_exit(0);
 }
 
-/* Where a delivery has to make what is missing of his mail: beneath its first folder, or his home. */
+/* Where a delivery has to make what is missing of his mail: beneath his first folder, or his home. */
 static int reach_missing(const struct config *config, const struct usermail *usermail)
 {
-	char name[NAME_MAX + 1];
+	char own[PATH_MAX];
 	if (identity_in_homes(config))
 		return fcntl(usermail->root, F_DUPFD_CLOEXEC, 0);
-	snprintf(name, sizeof name, "%.*s", (int)strcspn(usermail->path, "/"), usermail->path);
-	return openat(usermail->root, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	snprintf(own, sizeof own, "%.*s", (int)identity_own_len(config, usermail->path), usermail->path);
+	return beneath_open(usermail->root, own, O_PATH, 0);
 }
 
 /* From here on, this user's own and what is open already is all there is. */

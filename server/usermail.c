@@ -73,21 +73,37 @@ static int open_users(const struct config *config, struct usermail *usermail)
 	return -1;
 }
 
+/* The folder that is to hold the user's own: mail_root, or a folder of all users beneath it. */
+static int open_above(const struct config *config, const char *own)
+{
+	char above[PATH_MAX];
+	const char *slash = strrchr(own, '/');
+	int root = open(config->mail_root, PASS);
+	if (root < 0 || slash == NULL)
+		return root;
+	snprintf(above, sizeof above, "%.*s", (int)(slash - own), own);
+	int fd = beneath_open(root, above, O_PATH | O_DIRECTORY, 0), error = errno;
+	close(root);
+	errno = error;
+	return fd;
+}
+
 /* A folder of the user's own beneath mail_root, or his file, which he may not be able to make there himself.
  */
 static int make_place(const struct config *config, const struct usermail *usermail)
 {
-	char name[NAME_MAX + 1];
-	size_t len = strcspn(usermail->path, "/");
-	int root = open(config->mail_root, PASS);
-	if (root < 0)
+	char own[PATH_MAX];
+	size_t len = identity_own_len(config, usermail->path);
+	snprintf(own, sizeof own, "%.*s", (int)len, usermail->path);
+	int above = open_above(config, own);
+	if (above < 0)
 		return -1;
-	snprintf(name, sizeof name, "%.*s", (int)len, usermail->path);
+	const char *slash = strrchr(own, '/'), *name = slash != NULL ? slash + 1 : own;
 	bool file = usermail->path[len] == '\0' && usermail->place.format == MAILDROP_MBOX;
-	int result = file ? account_make_file(&usermail->account, root, name)
-			  : account_make_dir(&usermail->account, root, name);
+	int result = file ? account_make_file(&usermail->account, above, name)
+			  : account_make_dir(&usermail->account, above, name);
 	int error = errno;
-	close(root);
+	close(above);
 	errno = error;
 	return result;
 }

@@ -37,7 +37,7 @@ struct usermail {
 enum account_err usermail_find(
     const struct config *config, const char *user, struct usermail *usermail_r, char *why_r, size_t size);
 /*
- * Makes what is missing of his state, and for a delivery the first folder (or the file) of his mail beneath
+ * Makes what is missing of his state, and for a delivery the first folder (or the file) of his own beneath
  * mail_root; becomes him (account_become), then opens what the store needs. For one who is not root and not
  * privileged: stays who he is. ACCOUNT_TEMP, also for a home that is not there (it may not be mounted);
  * ACCOUNT_REFUSED: his own rights do not reach. Whoever gets an error may be half a user: he must exit.

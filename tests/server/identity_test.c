@@ -157,6 +157,33 @@ static void test_template_valid(void **state)
 			fail_msg("%s", rows[i].sentence);
 }
 
+static void test_own(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *sentence, *template, *path;
+		bool spool;
+		const char *want;
+	} rows[] = {
+	    {"the first folder is the user's", "%u/Maildir", "alice/Maildir", false, "alice"},
+	    {"the folder is the user's", "%n", "alice", false, "alice"},
+	    {"a name within a name", "mail-%u/in", "mail-alice/in", false, "mail-alice"},
+	    {"a folder of the domain is everybody's", "%d/%n/Maildir", "default/alice/Maildir", false,
+		"default/alice"},
+	    {"a folder of a fixed name is everybody's", "a/b/%u", "a/b/alice", false, "a/b/alice"},
+	    {"a file in a folder of all", "spool/%u", "spool/alice", true, "spool/alice"},
+	    {"a file", "%u", "alice", true, "alice"},
+	    {"a home is the user's", "%h/mail/in", "mail/in", false, "mail"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct config config = {0};
+		*(rows[i].spool ? &config.spool : &config.maildir) = (char *)(uintptr_t)rows[i].template;
+		size_t len = identity_own_len(&config, rows[i].path);
+		if (len != strlen(rows[i].want) || strncmp(rows[i].path, rows[i].want, len) != 0)
+			fail_msg("%s: %zu octets", rows[i].sentence, len);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +191,7 @@ int main(void)
 	    cmocka_unit_test(test_maildir),
 	    cmocka_unit_test(test_maildir_length),
 	    cmocka_unit_test(test_template_valid),
+	    cmocka_unit_test(test_own),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

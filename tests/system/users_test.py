@@ -625,6 +625,22 @@ def beneath_mail_root():
     assert spool.stop() == 0
 
 
+@row("a folder of all users is never the first one's: who writes no user's name into the template makes it himself")
+def shared_folder():
+    shared = accounts.Server(realm, [ALICE, BOB], maildir="%d/%n/Maildir", start=False)
+    shared.mail_root.chmod(0o755)
+    os.chown(shared.mail_root, 0, 0)
+    folder = shared.mail_root / "default"
+    for user in (ALICE, BOB):
+        command = [harness.BUILD / "kpop-deliver", "-c", shared.conf, "-d", user]
+        assert run(*command, input=ONE, check=False).returncode == 75
+        assert not folder.exists()
+        folder.mkdir(mode=0o755)
+        run(*command, input=ONE)
+        assert (folder / user).stat().st_uid == server.accounts[user].pw_uid and folder.stat().st_uid == 0
+        shutil.rmtree(folder)
+
+
 def spools(mode, group, shared, **options):
     """Mail in one file a user, in a folder of all of them."""
     spool = accounts.Server(realm, [ALICE, BOB, STRANGE], maildir=None, spool="%u", start=False, **options)
