@@ -196,6 +196,10 @@ void deliverer_main(void *arg, int leash)
 	if (users) {
 		parent.each_user = STORE_USERS_EACH;
 		parent.deadline_secs = STORE_USERS_DEADLINE_SECS;
+		/* By then nobody waits for it; a disk that its user has made himself may hang for ever. */
+		parent.life_secs =
+		    (LIMIT_DELIVERER_OPEN_MSECS + LIMIT_LMTP_MESSAGE_MSECS + LIMIT_DELIVERER_STORE_MSECS) /
+		    1000;
 	}
 	parent_run(&parent, leash);
 }

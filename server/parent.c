@@ -117,15 +117,17 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	struct slot *slot = arg;
 	const struct parent_config *config = slot->parent->config;
 	(void)fd, (void)what;
+	bool reaching = config->each_user != 0 && !slot->settled;
 	log_warning("%s %d did not %s within %u s: killed", config->what, (int)slot->child.pid,
-	    config->each_user != 0 ? "reach the mail of its user" : "end", config->deadline_secs);
+	    reaching ? "reach the mail of its user" : "end",
+	    slot->settled ? config->life_secs : config->deadline_secs);
 	end_by_force(slot);
 }
 
-static void set_deadline(struct slot *slot)
+static void set_deadline(struct slot *slot, unsigned secs)
 {
-	struct timeval tv = {.tv_sec = slot->parent->config->deadline_secs};
-	if (tv.tv_sec == 0)
+	struct timeval tv = {.tv_sec = secs};
+	if (secs == 0)
 		return;
 	slot->deadline = evtimer_new(slot->parent->base, on_deadline, slot);
 	if (slot->deadline == NULL || event_add(slot->deadline, &tv) < 0)
@@ -138,7 +140,7 @@ static void child_taken(struct slot *slot)
 		return;
 	slot->taken = true;
 	slot->parent->idle--;
-	set_deadline(slot);
+	set_deadline(slot, slot->parent->config->deadline_secs);
 }
 
 /* Some may hang for ever, killed or not, on a disk that a user has made himself. */
@@ -164,10 +166,13 @@ static void child_becomes(struct slot *slot, const struct msg *msg)
 
 static void child_settled(struct slot *slot)
 {
+	if (slot->settled)
+		return;
 	slot->settled = true;
 	if (slot->deadline != NULL)
 		event_free(slot->deadline);
 	slot->deadline = NULL;
+	set_deadline(slot, slot->parent->config->life_secs);
 }
 
 static void take_word(struct slot *slot)

@@ -27,6 +27,7 @@ struct parent_config {
 	 * stopped is killed. 0: they become nobody. Needs CAP_KILL.
 	 */
 	unsigned each_user;
+	unsigned life_secs; /* each_user: a settled child that lives longer is killed; 0: none is */
 };
 
 /* Serves until the leash ends (children are cut) or says retire (idle children end, busy ones finish). */
