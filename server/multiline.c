@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/session_private.h"
+#include "store/beneath.h"
 
 /* "1048576 " and the longest UIDL or size, CRLF, NUL. */
 #define ENTRY_LINE_OCTETS (8u + MAILDROP_UIDL_OCTETS + 3u)
@@ -284,8 +285,7 @@ static bool unchanged(const struct message_stream *stream)
 	struct stat st;
 	if (stream->mtime_nsecs == 0)
 		return true;
-	return fstat(stream->fd, &st) == 0 &&
-	       st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec == stream->mtime_nsecs;
+	return fstat(stream->fd, &st) == 0 && beneath_nsecs(st.st_mtim) == stream->mtime_nsecs;
 }
 
 static void count_message(struct session *session)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """The maildrop as a client sees it: octets, sizes, identity, what QUIT removes and what nothing else does."""
+import os
 import re
 import socket
 
@@ -60,6 +61,17 @@ def boundaries():
         for number, message in enumerate(messages, 1):
             assert client.raw_message(f"RETR {number}") == on_the_wire(message), number
         client.quit()
+
+
+@row("a message whose file has a time that no clock has is sent whole")
+def strange_times():
+    for secs in (-5_000_000_000, 0, 9_223_372_036, 9_300_000_000, 15_000_000_000):
+        user = server.user()
+        path = server.deliver(user, b"A: b\n\nx\n")
+        os.utime(path, (secs, secs))
+        with server.logged_in(user) as client:
+            assert client.raw_message("RETR 1") == on_the_wire(b"A: b\n\nx\n"), secs
+            client.quit()
 
 
 @row("an empty maildrop has no messages, and LIST and UIDL are empty lists")
