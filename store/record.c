@@ -214,11 +214,6 @@ bool record_same_place(const struct record *a, const struct record *b)
 	       memcmp(a->name, b->name, a->name_len) == 0;
 }
 
-bool record_same_content(const struct record *a, const struct record *b)
-{
-	return a->length == b->length && memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
-}
-
 void record_uidl(const struct record *record, char *uidl_r)
 {
 	bool own = record->uidl_len > 0;

@@ -88,7 +88,6 @@ bool record_decode(
 
 /* Whether both lie at the same place of the mailbox, under the same name. */
 bool record_same_place(const struct record *a, const struct record *b);
-bool record_same_content(const struct record *a, const struct record *b);
 
 /* The UIDL; uidl_r has MAILDROP_UIDL_OCTETS + 1. */
 void record_uidl(const struct record *record, char *uidl_r);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "store/inspect.h"
-#include "tools/index_verbs.h"
+#include "tools/index_stat.h"
 #include "tools/progress.h"
 
 /* Over all users; shared with their processes. */
@@ -62,29 +62,6 @@ static void show_difference(void *arg, const char *text)
 	printf("%s: %s\n", mailuser->user, text);
 }
 
-static const char *state_text(enum inspect_state state)
-{
-	static const char *const texts[] = {[INSPECT_UNKNOWN] = "not in the index, the next login begins it",
-	    [INSPECT_CURRENT] = "as the mail is",
-	    [INSPECT_BEHIND] = "the next login will look at the mail",
-	    [INSPECT_UNFINISHED] = "a login was cut short, the next goes on",
-	    [INSPECT_DAMAGED] = "damaged, the next login begins it anew"};
-	return texts[state];
-}
-
-void index_show_user(const char *user, const struct inspect_user *of, bool environment)
-{
-	printf("%s: ", user);
-	if (of->state != INSPECT_UNKNOWN)
-		printf("%" PRIu32 " messages (%" PRIu64 " octets), ", of->messages, of->octets);
-	if (environment)
-		printf("environment %s, ", of->env);
-	printf("%s", state_text(of->state));
-	if (of->changes > 0)
-		printf(": %" PRIu32 " changes", of->changes);
-	putchar('\n');
-}
-
 static int check_user(void *arg, const struct mailuser *mailuser)
 {
 	const struct run *run = arg;
@@ -102,7 +79,7 @@ static int check_user(void *arg, const struct mailuser *mailuser)
 	return of.differences > 0 ? VISIT_FAILED : VISIT_OK;
 }
 
-enum visit_status index_check(const struct config *config, char *const *names)
+static enum visit_status index_check(const struct config *config, char *const *names)
 {
 	struct run run = {
 	    .config = config, .named = names[0] != NULL, .totals = visit_shared(sizeof(*run.totals))};
@@ -182,7 +159,7 @@ static int set_aside(void *arg, const struct mailuser *mailuser)
 	return VISIT_OK;
 }
 
-enum visit_status index_rebuild(const struct config *config, char *const *names, bool all)
+static enum visit_status index_rebuild(const struct config *config, char *const *names, bool all)
 {
 	struct run run = {.config = config,
 	    .named = names[0] != NULL,

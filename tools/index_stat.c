@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "store/inspect.h"
-#include "tools/index_verbs.h"
+#include "tools/index_stat.h"
 #include "tools/kpopctl.h"
 
 #define AGE_OCTETS 32u
@@ -18,6 +18,29 @@ struct sums {
 	    free_octets, bad, bad_octets;
 	int64_t now, begun_secs;
 };
+
+static const char *state_text(enum inspect_state state)
+{
+	static const char *const texts[] = {[INSPECT_UNKNOWN] = "not in the index, the next login begins it",
+	    [INSPECT_CURRENT] = "as the mail is",
+	    [INSPECT_BEHIND] = "the next login will look at the mail",
+	    [INSPECT_UNFINISHED] = "a login was cut short, the next goes on",
+	    [INSPECT_DAMAGED] = "damaged, the next login begins it anew"};
+	return texts[state];
+}
+
+void index_show_user(const char *user, const struct inspect_user *of, bool environment)
+{
+	printf("%s: ", user);
+	if (of->state != INSPECT_UNKNOWN)
+		printf("%" PRIu32 " messages (%" PRIu64 " octets), ", of->messages, of->octets);
+	if (environment)
+		printf("environment %s, ", of->env);
+	printf("%s", state_text(of->state));
+	if (of->changes > 0)
+		printf(": %" PRIu32 " changes", of->changes);
+	putchar('\n');
+}
 
 /* "12.3M" */
 static const char *size_text(uint64_t octets, char text_r[SIZE_OCTETS])

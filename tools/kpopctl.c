@@ -55,6 +55,7 @@ static void print_usage(FILE *out, kpopctl_usage_fn *usage)
 int kpopctl_misused(kpopctl_usage_fn *usage)
 {
 	print_usage(stderr, usage);
+	kpopctl_fail("the command line is none of these"); /* last, where it is seen */
 	return EX_USAGE;
 }
 
@@ -120,7 +121,11 @@ static int without_noun(int argc, char **argv)
 		if (c == '?')
 			break;
 	}
-	return kpopctl_misused(all_usages);
+	if (optind >= argc)
+		return kpopctl_misused(all_usages);
+	print_usage(stderr, all_usages);
+	kpopctl_fail("there is no command '%s'", argv[optind]);
+	return EX_USAGE;
 }
 
 int main(int argc, char **argv)

@@ -24,11 +24,6 @@ int source_format_find(const char *name, enum source_format *format_r)
 	return -1;
 }
 
-const char *source_format_name(enum source_format format)
-{
-	return names[format];
-}
-
 void source_wrong(struct source_item *item, const char *format, ...)
 {
 	va_list args;

@@ -64,7 +64,6 @@ struct source_reader {
 
 /* "dovecot" and so on. 0 or -1. */
 int source_format_find(const char *name, enum source_format *format_r);
-const char *source_format_name(enum source_format format);
 /* What a file looks like; SOURCE_GUESS: nothing known. Never an mbox's: what its header fields say is taken
  * only when asked for. */
 enum source_format source_guess(const char *octets, size_t len);

@@ -223,7 +223,8 @@ def terminal():
 for words in ((), ("chek",), ("check", "--all"), ("rebuild", "--all", "u0"), ("stat", "-x")):
     @row(f"what makes no sense is refused: index {' '.join(words)}", words)
     def misused(arguments):
-        kpopctl(*arguments, status=64)
+        told = kpopctl(*arguments, status=64)
+        assert told.endswith("kpopctl: the command line is none of these\n"), told
 
 
 @row("kpopctl looking at the index costs the server none of it")

@@ -208,7 +208,7 @@ class Scripted(Old):
         return b"-ERR no such command"
 
     def session(self, client):
-        with client, client.makefile("rb", 0) as lines, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), client, client.makefile("rb", 0) as lines, contextlib.suppress(OSError):
             client.sendall(b"+OK hello\r\n")
             for line in lines:
                 words = line.decode("latin-1").split()
