@@ -183,6 +183,20 @@ static enum outcome too_early(struct session *session, uint32_t wait_secs)
 	return OUTCOME_INPUT;
 }
 
+/* Who he is, he has proved: it is the maildrop that he must be told of. */
+static enum outcome not_opened(struct session *session, enum refusal refusal)
+{
+	session->phase = PHASE_AUTHORIZATION;
+	session->conversing = false;
+	if (refusal == REFUSAL_IN_USE)
+		session_refuse(session, refusal, "another session has this maildrop");
+	else if (refusal == REFUSAL_PERM)
+		session_refuse(session, refusal, "the maildrop cannot be opened; tell the administrator");
+	else
+		session_refuse(session, REFUSAL_TEMP, "the maildrop cannot be opened now; try again later");
+	return OUTCOME_INPUT;
+}
+
 /* A login ends: the maildrop is open, or it is not. */
 enum outcome session_open_answer(struct session *session, const struct msg *msg)
 {
@@ -192,12 +206,7 @@ enum outcome session_open_answer(struct session *session, const struct msg *msg)
 		session->maildrop = false;
 		if (refusal == REFUSAL_EARLY)
 			return too_early(session, msg_get_u32(&r));
-		if (refusal != REFUSAL_IN_USE)
-			return session_login_refused(
-			    session, refusal == REFUSAL_PERM ? REFUSAL_PERM : REFUSAL_TEMP);
-		session->phase = PHASE_AUTHORIZATION;
-		session_refuse(session, REFUSAL_IN_USE, "another session has this maildrop");
-		return OUTCOME_INPUT;
+		return not_opened(session, (enum refusal)refusal);
 	}
 	session->count = msg_get_u32(&r);
 	session->octets = msg_get_u64(&r);
@@ -314,7 +323,7 @@ enum outcome session_store_given_up(struct session *session)
 	session->maildrop = false;
 	switch (session->phase) {
 	case PHASE_OPENING:
-		return session_login_refused(session, REFUSAL_TEMP);
+		return not_opened(session, REFUSAL_TEMP);
 	case PHASE_UPDATE:
 		if (session->marked_count == 0) {
 			session_ok(session, "goodbye"); /* nothing was to be done, so nothing failed */

@@ -75,7 +75,8 @@ static void note_preamble(struct mbox *mbox, const struct mbox_walk *walk)
 	if (walk->start == 0 || mbox->noted_preamble)
 		return;
 	mbox->noted_preamble = true;
-	store_note(mbox->mailbox.store, "%s: begins with what is no message", mbox->file.name);
+	store_note(mbox->mailbox.store, "%s: what stands before its first message is no message; left out",
+	    mbox->file.name);
 }
 
 static int scan(struct mailbox *mailbox, mailbox_scan_fn *fn, void *arg)
