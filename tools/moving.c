@@ -14,7 +14,7 @@
 char *moving_printable(char *text)
 {
 	for (char *at = text; *at != '\0'; at++)
-		if (iscntrl((unsigned char)*at))
+		if (!isprint((unsigned char)*at))
 			*at = '?';
 	return text;
 }
@@ -89,10 +89,16 @@ static int print_digest(struct side *side, uint32_t i)
 	return EXIT_SUCCESS;
 }
 
-/* A name with a tab or a line's end in it cannot be told by a list; by its digest it can. */
+/*
+ * A name with a tab or a line's end in it cannot be told by a list; by its digest it can. And what its owner
+ * has called a file shall not speak to the terminal of whoever asks.
+ */
 static bool name_fits(const char *name)
 {
-	return name[0] != '#' && strpbrk(name, "\t\n\r") == NULL;
+	for (const char *at = name; *at != '\0'; at++)
+		if (!isprint((unsigned char)*at))
+			return false;
+	return name[0] != '#';
 }
 
 static int export(void *arg, const struct mailuser *mailuser)

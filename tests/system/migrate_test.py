@@ -383,6 +383,20 @@ def exported_and_imported():
     assert exported("u0") == want
 
 
+@row("names of files that would speak to a terminal are told as digests, or with question marks")
+def names_that_speak():
+    fresh("u0", 1)
+    for number, name in enumerate(("\x1b]0;x\x07", "\x9b2J", "\x7f")):
+        server.deliver("u0", letter(number + 2), f"170000000{number}.{name}.host")
+    told = kpopctl("export", "u0")
+    assert told.replace("\t", "").replace("\n", "").isascii() and told.replace("\t", "").replace("\n", "").isprintable(), told
+    assert sorted(line.startswith("sha256:") for line in told.splitlines()) == [False, True, True, True], told
+    kpopctl("import", "u0", owned("list", told))
+    assert kpopctl("export", "u0") == told
+    told = kpopctl("import", "u0", listed("gone\tx", "\x9b2J\ty"), status=1).replace("\n", "")
+    assert told.isascii() and told.isprintable(), told
+
+
 @row("whatever does not fit is told by line and name, and nothing is written")
 def not_sound():
     fresh("u0", 4)
