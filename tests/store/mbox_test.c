@@ -225,7 +225,7 @@ static void tells_copies_apart(void **state)
 	struct fixture *fixture = *state;
 	for (unsigned gone = 0; gone < 3; gone++) {
 		for (int lose = 0; lose < 2; lose++) {
-			char name[16];
+			char name[32];
 			snprintf(name, sizeof(name), "user%u%d", gone, lose);
 			fixture_write(fixture, name, MESSAGE_A MESSAGE_A MESSAGE_B MESSAGE_A);
 			struct maildrop *maildrop = mbox_world_open(fixture, name);
