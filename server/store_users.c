@@ -16,7 +16,6 @@
 #include "server/role.h"
 #include "server/sandbox.h"
 #include "server/usermail.h"
-#include "store/beneath.h"
 
 enum { WHY_OCTETS = 512, PATHS_COUNT = 16 };
 
@@ -93,14 +92,17 @@ static void ask_parent(uid_t uid, int leash)
 		_exit(0);
 }
 
-/* Where a delivery has to make what is missing of his mail: beneath his first folder, or his home. */
+/*
+ * Where a delivery has to make what is missing of his mail, and what it reads on the way there: beneath the
+ * first folder, or his home.
+ */
 static int reach_missing(const struct config *config, const struct usermail *usermail)
 {
-	char own[PATH_MAX];
+	char name[NAME_MAX + 1];
 	if (identity_in_homes(config))
 		return fcntl(usermail->root, F_DUPFD_CLOEXEC, 0);
-	snprintf(own, sizeof own, "%.*s", (int)identity_own_len(config, usermail->path), usermail->path);
-	return beneath_open(usermail->root, own, O_PATH, 0);
+	snprintf(name, sizeof name, "%.*s", (int)strcspn(usermail->path, "/"), usermail->path);
+	return openat(usermail->root, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /* From here on, this user's own and what is open already is all there is. */

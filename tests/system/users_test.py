@@ -725,17 +725,20 @@ def by_lmtp():
     assert homes.stop() == 0
 
 
-def lmtp_makes(**options):
+def lmtp_makes(shared="", **options):
     """A folder that the group mail may write to; nothing of the user's is there yet."""
     path = server.dir / "made.sock"
     made = accounts.Server(realm, [ALICE], start=False,
                            sections=f"listener local {{ protocol = lmtp path = '{path}' path_mode = '0600' }}\n", **options)
     os.chown(made.mail_root, 0, grp.getgrnam("mail").gr_gid)
     made.mail_root.chmod(0o2775)
+    if shared:
+        (made.mail_root / shared).mkdir()
+        (made.mail_root / shared).chmod(0o2775)
     made.start()
     with lmtp.Client(path).hello() as client:
         assert client.deliver(ONE.replace(b"\n", b"\r\n"), ALICE)[0].startswith(b"250")
-    status = (made.mail_root / ALICE).stat()
+    status = (made.mail_root / shared / ALICE).stat()
     assert status.st_uid == server.accounts[ALICE].pw_uid and status.st_mode & 0o077 == 0
     with made.logged_in(ALICE) as client:
         assert client.raw_message("RETR 1").endswith(b"first\r\n")
@@ -746,6 +749,11 @@ def lmtp_makes(**options):
 @row("LMTP makes a user's folder beneath mail_root, where its group may")
 def lmtp_makes_maildir():
     lmtp_makes(maildir="%u/Maildir")
+
+
+@row("LMTP makes a user's folder in a folder of all users, where its group may")
+def lmtp_makes_shared():
+    lmtp_makes(shared="default", maildir="%d/%n/Maildir")
 
 
 @row("LMTP makes a user's mbox file beneath mail_root, where its group may")
