@@ -183,6 +183,7 @@ static bool put_on(uid_t uid, gid_t gid, struct guise *before_r)
 	return (uid_t)setfsuid((uid_t)-1) == uid && (gid_t)setfsgid((gid_t)-1) == gid;
 }
 
+/* A store's child may not become a user of the system's own again, and stays who it is about to become. */
 static void take_off(const struct guise *before)
 {
 	int error = errno;

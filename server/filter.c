@@ -325,7 +325,7 @@ static const struct bound_row {
 } bound_rows[] = {
     {"setresuid", 3, true},
     {"setresgid", 3, false},
-    {"setfsuid", 1, false},
+    {"setfsuid", 1, true},
     {"setfsgid", 1, false},
 };
 static struct sock_fprog bounds;

@@ -322,6 +322,7 @@ static void test_bounds_of_file_ids(void **state)
 		setfsuid(4242);
 		setfsgid(4242);
 		setfsuid(0);
+		setfsuid(999);
 		setfsgid(0);
 		_exit(setfsuid((uid_t)-1) == 4242 && setfsgid((gid_t)-1) == 4242 ? 0 : 1);
 	}
