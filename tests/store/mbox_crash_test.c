@@ -181,7 +181,7 @@ static void survives_kills(void **state)
 		bool reached = true;
 		unsigned before = 0;
 		unsigned after = 0;
-		for (unsigned n = 1 + i % STEP; reached; n += STEP) {
+		for (unsigned n = 1 + (unsigned)(i % STEP); reached; n += STEP) {
 			for (int appended = 0; appended < 2; appended++) {
 				write_mbox(fixture);
 				struct tracer_result result = tracer_run(remove_marked, &removal, n, 0);
@@ -258,7 +258,7 @@ static void survives_failing_calls(void **state)
 			unsigned refused = 0;
 			unsigned accepted = 0;
 			bool reached = true;
-			for (unsigned n = 1 + (i + e) % STEP; reached; n += STEP) {
+			for (unsigned n = 1 + (unsigned)((i + e) % STEP); reached; n += STEP) {
 				write_mbox(fixture);
 				struct tracer_result result =
 				    tracer_run(remove_marked, &removal, n, errors[e]);
