@@ -182,6 +182,20 @@ def listening(pids):
     return found
 
 
+def below(top):
+    """Every process below one, as (pid, parent); parents come first."""
+    parents = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                stat = pathlib.Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
+                parents[int(entry)] = int(stat[1])
+    found = [top]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return [(pid, parents.get(pid, 0)) for pid in found[1:]]
+
+
 class Server:
     """One kpopd with its own folder, ports and users; options are keys of kpopd.conf(5)."""
 
@@ -320,16 +334,7 @@ class Server:
 
     def family(self):
         """Every process below master, as (pid, parent); parents come first."""
-        parents = {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                with contextlib.suppress(OSError, IndexError):
-                    stat = pathlib.Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
-                    parents[int(entry)] = int(stat[1])
-        found = [self.process.pid]
-        for pid in found:
-            found += [child for child, parent in parents.items() if parent == pid]
-        return [(pid, parents.get(pid, 0)) for pid in found[1:]]
+        return below(self.process.pid)
 
     def log_text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""

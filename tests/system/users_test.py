@@ -837,8 +837,7 @@ def tools_wait():
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     uid = server.accounts[ALICE].pw_uid
     def his():
-        found = [int(name) for name in os.listdir("/proc") if name.isdigit() and harness.comm(int(name)) == "kpopctl"]
-        return [pid for pid in found if uid_of(pid) == uid]
+        return [pid for pid, _ in harness.below(child.pid) if harness.comm(pid) == "kpopctl" and uid_of(pid) == uid]
     pid = wait_for(his, "kpopctl is the user")[0]
     assert as_user(ALICE, "kill", "-STOP", pid).returncode == 0
     told = child.communicate(timeout=60)[0]
